@@ -1,0 +1,55 @@
+"""Deliberate errors become a readable message and a documented exit code; nothing else is caught."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from rich.console import Console
+from rich.markup import escape
+
+from secprune.errors import RemoteMisbehaviourError, SecpruneError, TooFewPartiesError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+INTERRUPTED, TERMINATED = 130, 143
+
+
+def report_error(error: SecpruneError, *, as_json: bool) -> NoReturn:
+    """Show what happened, whose fault it is and what to do next, and exit."""
+    blamed = error.party if isinstance(error, RemoteMisbehaviourError) else None
+    missing = list(error.missing) if isinstance(error, TooFewPartiesError) else None
+    if as_json:
+        text = {
+            "error": error.message,
+            "fault": error.fault,
+            "party": blamed,
+            "missing": missing,
+            "hint": error.hint,
+        }
+        print(json.dumps(text), file=sys.stderr)  # noqa: T201 - this is the command line
+    else:
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        whose = f"{error.fault}, by {blamed}" if blamed else error.fault
+        console.print(f"[bold red]error[/] ({escape(whose)}): {escape(error.message)}")
+        if error.hint:
+            console.print(f"[bold]next:[/] {escape(error.hint)}")
+    sys.exit(error.exit_code)
+
+
+def stop_cleanly_on_signals() -> None:
+    """Let SIGTERM unwind like Ctrl-C, so that temporary files go and the journal closes."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        sys.exit(TERMINATED)
+
+    signal.signal(signal.SIGTERM, stop)
+
+
+def report_interrupt() -> NoReturn:
+    """Say that Ctrl-C lost nothing."""
+    Console(stderr=True).print("stopped; run the same command again to go on where this left off")
+    sys.exit(INTERRUPTED)

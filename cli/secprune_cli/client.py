@@ -1,0 +1,72 @@
+"""`secprune client`: a hospital's commands."""
+
+from __future__ import annotations
+
+import msgspec
+import typer
+
+from secprune_cli._output import HERE, DirectoryOption, JsonOption, progress_bars, show
+
+app = typer.Typer(no_args_is_help=True, help="A hospital: check the task, prune locally, submit one report.")
+
+
+class RunResult(msgspec.Struct, frozen=True, kw_only=True):
+    """Local pruning (absent if it had been done before) and submission."""
+
+    prune: msgspec.Struct | None
+    submit: msgspec.Struct
+
+
+@app.command()
+def check(directory: DirectoryOption = HERE, as_json: JsonOption = False) -> None:
+    """Check the task against this site's policy and model, and say what taking part discloses."""
+    from secprune.parties import client
+    from secprune.parties.session import open_session
+
+    with open_session(directory, "client") as session:
+        show(client.check(session), as_json=as_json, title="This site can take part")
+
+
+@app.command()
+def prune(directory: DirectoryOption = HERE, as_json: JsonOption = False) -> None:
+    """Compute this site's pruning masks from its notes. Nothing leaves the directory."""
+    from secprune.parties import client
+    from secprune.parties.session import open_session
+
+    with open_session(directory, "client") as session, progress_bars() as progress:
+        result = client.prune(session, progress=progress)
+    show(result, as_json=as_json, title="Pruning masks ready")
+
+
+@app.command()
+def submit(directory: DirectoryOption = HERE, as_json: JsonOption = False) -> None:
+    """Protect the pruning masks and post the report. Run again, it sends the same bytes and what is missing."""
+    from secprune.parties import client
+    from secprune.parties.session import open_session
+
+    with open_session(directory, "client") as session, progress_bars() as progress:
+        result = client.submit(session, progress=progress)
+    show(result, as_json=as_json, title="Report submitted")
+
+
+@app.command()
+def run(directory: DirectoryOption = HERE, as_json: JsonOption = False) -> None:
+    """Check, prune (unless done) and submit."""
+    from secprune.parties import client
+    from secprune.parties.session import open_session
+
+    with open_session(directory, "client") as session, progress_bars() as progress:
+        client.check(session)
+        pruned = None if client.masks_are_ready(session) else client.prune(session, progress=progress)
+        result = RunResult(prune=pruned, submit=client.submit(session, progress=progress))
+    show(result, as_json=as_json, title="Report submitted")
+
+
+@app.command()
+def status(directory: DirectoryOption = HERE, as_json: JsonOption = False) -> None:
+    """Show where this site stands and what went wrong around it."""
+    from secprune.parties.session import open_session
+    from secprune.parties.status import status as look
+
+    with open_session(directory, "client", exclusive=False) as session:
+        show(look(session), as_json=as_json, title="Status")

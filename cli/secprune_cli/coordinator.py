@@ -1,0 +1,99 @@
+"""`secprune coordinator`: whoever runs the study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from secprune.errors import LocalMisuseError
+from secprune.task import ProtocolName
+from secprune_cli._output import HERE, DirectoryOption, JsonOption, progress_bars, show
+
+app = typer.Typer(no_args_is_help=True, help="Make the task, drive the round, write the pruned model.")
+
+
+@app.command()
+def init(
+    model: Annotated[
+        Path, typer.Option(help="Directory of the Hugging Face causal LM to prune (safetensors).")
+    ],
+    cards: Annotated[Path, typer.Option(help="Directory with every party's *.card.json, this one's too.")],
+    output: Annotated[Path, typer.Option("--task", help="Task file to write; its signature goes beside it.")],
+    directory: DirectoryOption = HERE,
+    study: Annotated[str, typer.Option(help="What the study is called.")] = "secprune study",
+    protocol: Annotated[str, typer.Option(help="additive (cleartext: tests and demos only).")] = "additive",
+    sparsity: Annotated[str, typer.Option(help="Share of weights to prune, as 0.5 or 1/2; exact.")] = "1/2",
+    min_clients: Annotated[
+        int | None, typer.Option(help="Smallest cohort; more than two thirds of the roster if not given.")
+    ] = None,
+    sequence_length: Annotated[int, typer.Option(help="Tokens in a calibration window.")] = 2048,
+    max_windows: Annotated[int, typer.Option(help="Calibration windows per client, at most.")] = 128,
+    as_json: JsonOption = False,
+) -> None:
+    """Make and sign the task that all parties agree on. Hand TASK and TASK.sig to everybody."""
+    from secprune.parties.study import StudyOptions, init_study
+
+    try:
+        name = msgspec.convert(protocol, ProtocolName)
+    except msgspec.ValidationError:
+        raise LocalMisuseError(f"there is no protocol {protocol!r}", hint="choose additive") from None
+    options = StudyOptions(
+        study=study,
+        protocol=name,
+        min_clients=min_clients,
+        sparsity=sparsity,
+        sequence_length=sequence_length,
+        max_windows=max_windows,
+    )
+    result = init_study(directory, model=model, cards=cards, output=output, options=options)
+    show(result, as_json=as_json, title="Task made")
+
+
+@app.command()
+def run(
+    directory: DirectoryOption = HERE,
+    close_after_s: Annotated[
+        float | None,
+        typer.Option("--close-after", help="After so many seconds go on without the reports still missing."),
+    ] = None,
+    timeout_s: Annotated[
+        float | None, typer.Option("--timeout", help="Give up waiting after so many seconds (exit code 75).")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Drive the round until the summed counts are here. Run again, it goes on where it stopped."""
+    from secprune.parties.coordinator import Coordinator
+    from secprune.parties.session import Patience, open_session
+
+    with open_session(directory, "coordinator") as session, progress_bars() as progress:
+        coordinator = Coordinator(session, close_after_s=close_after_s, progress=progress)
+        result = coordinator.run(Patience(timeout_s))
+    show(result, as_json=as_json, title="Counts ready")
+
+
+@app.command()
+def select(
+    output: Annotated[Path, typer.Option("--out", help="Directory to write the pruned checkpoint to.")],
+    directory: DirectoryOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Take the layer top-k of the counts and write the pruned checkpoint with its provenance."""
+    from secprune.parties.selection import select as take
+    from secprune.parties.session import open_session
+
+    with open_session(directory, "coordinator") as session, progress_bars() as progress:
+        result = take(session, output, progress=progress)
+    show(result, as_json=as_json, title="Pruned model written")
+
+
+@app.command()
+def status(directory: DirectoryOption = HERE, as_json: JsonOption = False) -> None:
+    """Show who has reported, what the round waits for, and what went wrong."""
+    from secprune.parties.session import open_session
+    from secprune.parties.status import status as look
+
+    with open_session(directory, "coordinator", exclusive=False) as session:
+        show(look(session), as_json=as_json, title="Status")

@@ -1,0 +1,84 @@
+"""The `demo` command: prepare, run the parties, judge, summarise."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+
+from secprune.errors import LocalMisuseError
+from secprune.task import ProtocolName
+from secprune_cli._output import JsonOption
+
+
+def demo(
+    clients: Annotated[
+        int | None, typer.Option(help="Hospitals; 4, or one for each file of --data, if not given.", min=1)
+    ] = None,
+    aggregators: Annotated[int, typer.Option(help="Organisations that add shares.", min=1)] = 2,
+    protocol: Annotated[
+        str, typer.Option(help="additive, or cleartext as the unprotected baseline.")
+    ] = "additive",
+    sparsity: Annotated[str, typer.Option(help="Share of weights to prune, as 0.5 or 1/2.")] = "0.5",
+    model: Annotated[
+        Path | None, typer.Option(help="Directory of a local Hugging Face causal LM instead of SmolLM2-135M.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Directory with one .txt or .jsonl of notes per hospital.")
+    ] = None,
+    output: Annotated[Path, typer.Option("--out", help="Directory for everything; must not exist.")] = Path(
+        "demo-out"
+    ),
+    sequence_length: Annotated[int, typer.Option(help="Tokens in a window.", min=2)] = 256,
+    max_windows: Annotated[int, typer.Option(help="Calibration windows per hospital, at most.", min=1)] = 4,
+    eval_windows: Annotated[
+        int, typer.Option(help="Held-out windows scored per hospital, at most.", min=1)
+    ] = 4,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a whole study on this machine with a real LLM and print what it cost and gained.
+
+    Every party is a process of its own that runs the commands a real party would run; they exchange only
+    sealed, signed files through a directory. The last fifth of each hospital's notes is held out.
+    """
+    from secprune_cli.demo.consortium import Consortium, StudyPlan
+    from secprune_cli.demo.material import prepare_hospitals, prepare_model
+    from secprune_cli.demo.summary import finish
+
+    console = Console(stderr=True, highlight=False)
+    try:
+        checked = msgspec.convert(protocol, ProtocolName)
+    except msgspec.ValidationError:
+        raise LocalMisuseError(
+            f"there is no protocol {protocol!r}", hint="choose additive or cleartext"
+        ) from None
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise LocalMisuseError(
+            f"{output} exists and is not empty",
+            hint="choose another --out, or remove it; nothing is overwritten",
+        )
+    hospitals = prepare_hospitals(output, data=data, clients=clients)
+    plan = StudyPlan(
+        hospitals=hospitals,
+        aggregators=aggregators,
+        protocol=checked,
+        sparsity=sparsity,
+        sequence_length=sequence_length,
+        max_windows=max_windows,
+    )
+    console.print(
+        f"[bold]secprune demo[/]: {len(hospitals)} hospitals ({', '.join(h.name for h in hospitals)}), "
+        f"{aggregators} aggregators and a coordinator prune one LLM to sparsity {sparsity} under `{checked}`.\n"
+        "Each is a process of its own; they exchange only sealed, signed files through "
+        f"{output}/exchange. This takes one to three minutes on two cores."
+    )
+    source = prepare_model(model, console=console)
+    consortium = Consortium(output, plan, model=source, console=console)
+    consortium.run()
+    result = finish(consortium, eval_windows=eval_windows, console=console)
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(result).decode() + "\n")

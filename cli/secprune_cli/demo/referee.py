@@ -1,0 +1,196 @@
+"""The referee sees every party's directory, as nobody does in a study, and judges the result.
+
+It recomputes the final mask in cleartext from the hospitals' local masks, and measures perplexities on
+all hospitals' held-out text.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from msgspec import Struct
+from msgspec.structs import replace
+
+from secprune.ids import short
+from secprune.parties.client import MASKS_FILE
+from secprune.parties.coordinator import counts_dtype
+from secprune.parties.selection import FINAL_MASK_FILE
+from secprune.protocols.api import Round
+from secprune.pruning.selection import layer_top_k, magnitude_key, magnitude_mask
+from secprune.pruning.tensorfile import CheckpointFiles
+from secprune.storage.masks import MaskFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from secprune.task import MatrixSpec, Task
+    from secprune_cli.demo.consortium import Consortium
+
+Mask = npt.NDArray[np.bool_]
+
+
+class Perplexities(Struct, frozen=True, kw_only=True):
+    """Perplexity on every hospital's held-out text: mean, worst, and one by one.
+
+    For `local_only` a hospital's text counts with its mean over all local masks, because a model that one
+    hospital prunes alone is what the others would have to work with; `per_mask` is each mask's mean over
+    all texts.
+    """
+
+    mean: float
+    worst: float
+    per_client: dict[str, float]
+    per_mask: dict[str, float] = {}
+
+
+class Referee:
+    """Judges a finished consortium.
+
+    Args:
+        consortium: whose round is over.
+        task: its task.
+    """
+
+    def __init__(self, consortium: Consortium, task: Task) -> None:
+        self._consortium, self._task = consortium, task
+        self._weights = CheckpointFiles(consortium.model)
+        folder = short(task.task_id)
+        self._local = {
+            name: MaskFile(
+                consortium.output / name / "tasks" / folder / MASKS_FILE,
+                task.model.matrices,
+                task_id=task.task_id,
+            )
+            for name in consortium.clients
+        }
+        self._final = MaskFile(
+            consortium.output / "coordinator" / "tasks" / folder / FINAL_MASK_FILE,
+            task.model.matrices,
+            task_id=task.task_id,
+        )
+
+    # ---- masks
+    def _key(self, matrix: MatrixSpec) -> npt.NDArray[Any]:
+        return magnitude_key(self._weights.raw(matrix.name), self._weights.entry(matrix.name)[0])
+
+    def cleartext_mask(self, matrix: MatrixSpec) -> Mask:
+        """FedPrLLM's final mask from the local masks themselves, no protocol in between."""
+        dtype = counts_dtype(Round.of(self._task).layout)[1]
+        counts = np.zeros((matrix.rows, matrix.columns), dtype)
+        for masks in self._local.values():
+            counts += masks.rows(matrix.name)
+        k = self._task.pruning.layer_k(matrix.rows, matrix.columns)
+        return layer_top_k(counts, self._key(matrix), k, len(self._local))
+
+    def differing_bits(self) -> int:
+        """Bits by which the pruned checkpoint differs from a cleartext run on the same local masks.
+
+        The mask is compared, and every weight that was written: dense where kept, zero where pruned.
+        """
+        pruned = CheckpointFiles(self._consortium.pruned_model)
+        wrong = 0
+        for matrix in self._task.model.matrices:
+            mask = self.cleartext_mask(matrix)
+            due = np.where(mask, 0, self._weights.raw(matrix.name))
+            in_mask = self._final.rows(matrix.name).view(np.bool_) != mask
+            wrong += int(np.count_nonzero(in_mask | (pruned.raw(matrix.name) != due)))
+        return wrong
+
+    def sparsity(self) -> dict[str, float]:
+        """Share of pruned weights by kind of matrix (q_proj, up_proj, ...), and `total`."""
+        pruned: dict[str, int] = {}
+        sizes: dict[str, int] = {}
+        for matrix in self._task.model.matrices:
+            kind = matrix.name.removesuffix(".weight").rsplit(".", 1)[-1]
+            ones = int(np.count_nonzero(self._final.rows(matrix.name)))
+            for key in (kind, "total"):
+                pruned[key] = pruned.get(key, 0) + ones
+                sizes[key] = sizes.get(key, 0) + matrix.rows * matrix.columns
+        return {
+            kind: round(pruned[kind] / sizes[kind], 6)
+            for kind in sorted(pruned, key=lambda k: (k == "total", k))
+        }
+
+    # ---- perplexity
+    def perplexities(
+        self, *, sequence_length: int, max_windows: int, progress: Callable[[int, int], None]
+    ) -> dict[str, Perplexities]:
+        """Perplexity of dense, magnitude-pruned, local-only and federated models on all held-out text."""
+        import torch
+
+        from secprune.pruning.calibration import text_tokens
+        from secprune.pruning.models import load_model, load_tokenizer
+        from secprune.pruning.notes import read_notes
+        from secprune.pruning.perplexity import perplexity
+
+        tokenizer = load_tokenizer(self._consortium.model)
+        texts = {
+            h.name: text_tokens(read_notes(h.held_out), tokenizer) for h in self._consortium.plan.hospitals
+        }
+        models = len(self._local) + 3
+        done = 0
+
+        def on_all(model: Any) -> dict[str, float]:
+            nonlocal done
+            found = {}
+            for name, tokens in texts.items():
+                measured = perplexity(model, tokens, sequence_length=sequence_length, max_windows=max_windows)
+                found[name] = round(measured.value, 4)
+                done += 1
+                progress(done, models * len(texts))
+            return found
+
+        model = load_model(self._consortium.model)
+        parameters = dict(model.named_parameters())
+        kept = {m.name: parameters[m.name].detach().clone() for m in self._task.model.matrices}
+
+        def masked(mask_of: Callable[[MatrixSpec], Mask]) -> dict[str, float]:
+            with torch.no_grad():
+                for matrix in self._task.model.matrices:
+                    mask = torch.from_numpy(mask_of(matrix))
+                    parameters[matrix.name].copy_(kept[matrix.name].masked_fill(mask, 0))
+            return on_all(model)
+
+        result = {"dense": _over_texts(on_all(model))}
+        result["magnitude"] = _over_texts(masked(self._magnitude_mask))
+        result["local_only"] = _over_masks(
+            {
+                name: masked(lambda matrix, masks=masks: masks.rows(matrix.name).view(np.bool_))  # type: ignore[misc]
+                for name, masks in self._local.items()
+            }
+        )
+        result["federated"] = _over_texts(on_all(load_model(self._consortium.pruned_model)))
+        return result
+
+    def _magnitude_mask(self, matrix: MatrixSpec) -> Mask:
+        return magnitude_mask(self._key(matrix), self._task.pruning.layer_k(matrix.rows, matrix.columns))
+
+    def sample(self, prompt: str, *, new_tokens: int) -> str:
+        """What the pruned checkpoint writes, loaded with stock transformers (greedy)."""
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(self._consortium.pruned_model, local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(self._consortium.pruned_model, local_files_only=True)
+        inputs = tokenizer(prompt, return_tensors="pt")
+        written = model.generate(
+            **inputs, max_new_tokens=new_tokens, do_sample=False, pad_token_id=tokenizer.eos_token_id
+        )
+        return str(tokenizer.decode(written[0], skip_special_tokens=True))
+
+
+def _over_texts(found: dict[str, float]) -> Perplexities:
+    values = list(found.values())
+    return Perplexities(mean=_mean(values), worst=max(values), per_client=found)
+
+
+def _over_masks(found: dict[str, dict[str, float]]) -> Perplexities:
+    """`found[mask][text]`."""
+    texts = next(iter(found.values()))
+    over = _over_texts({text: _mean([on[text] for on in found.values()]) for text in texts})
+    return replace(over, per_mask={mask: _mean(list(on.values())) for mask, on in found.items()})
+
+
+def _mean(values: list[float]) -> float:
+    return round(sum(values) / len(values), 4)

@@ -1,0 +1,162 @@
+"""What a demo ends with: a table for people and result.json for programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+from rich.console import Group
+from rich.table import Table
+
+from secprune.files import SHARED_FILE, write_atomically
+from secprune.parties.session import load_task
+from secprune.privacy.labels import PrivacyLabel, privacy_label
+from secprune_cli._output import progress_bars
+from secprune_cli.demo.referee import Perplexities, Referee
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from secprune_cli.demo.consortium import Consortium
+
+_PROMPT = "The patient was admitted with"
+
+
+class DemoResult(Struct, frozen=True, kw_only=True):
+    """`result.json`."""
+
+    protocol: str
+    task_id: str
+    n_max: int
+    cohort_size: int
+    aggregators: int
+    sparsity: dict[str, float]
+    requested_sparsity: str
+    perplexity: dict[str, Perplexities]
+    wire_bits_per_weight: float
+    differing_bits: int
+    seconds: dict[str, float]
+    peak_rss_bytes: dict[str, int]
+    pruned_model: str
+    sample: str
+    privacy: PrivacyLabel
+
+
+def finish(consortium: Consortium, *, eval_windows: int, console: Console) -> DemoResult:
+    """Judge a finished consortium, print the table, write result.json."""
+    task = load_task(consortium.output / "task.toml")
+    console.print(
+        "the referee, who sees all directories, compares with a cleartext run and measures perplexity"
+    )
+    referee = Referee(consortium, task)
+    with consortium.watch.phase("compare with cleartext"):
+        differing, sparsity = referee.differing_bits(), referee.sparsity()
+    with consortium.watch.phase("evaluate"), progress_bars() as progress:
+        perplexities = referee.perplexities(
+            sequence_length=consortium.plan.sequence_length,
+            max_windows=eval_windows,
+            progress=lambda done, total: progress("measuring perplexity", done, total),
+        )
+        sample = referee.sample(_PROMPT, new_tokens=24)
+    runs = consortium.finished
+    result = DemoResult(
+        protocol=consortium.plan.protocol,
+        task_id=task.task_id,
+        n_max=task.n_max,
+        cohort_size=len(runs["coordinator", "run"].result["cohort"]),
+        aggregators=len(consortium.aggregators),
+        sparsity=sparsity,
+        requested_sparsity=task.pruning.sparsity,
+        perplexity=perplexities,
+        wire_bits_per_weight=max(
+            runs[c, "run"].result["submit"]["bits_per_weight"] for c in consortium.clients
+        ),
+        differing_bits=differing,
+        seconds=_seconds(consortium),
+        peak_rss_bytes=_peak_memory(consortium),
+        pruned_model=str(consortium.pruned_model),
+        sample=sample,
+        privacy=privacy_label(task),
+    )
+    path = consortium.output / "result.json"
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(result), indent=2), mode=SHARED_FILE)
+    console.print(_tables(result, consortium.output))
+    return result
+
+
+def _seconds(consortium: Consortium) -> dict[str, float]:
+    """Wall-clock of each phase of the demo, then the slowest party of each step inside the round."""
+    seconds = dict(consortium.watch.seconds)
+    inside: dict[str, float] = {}
+
+    def collect(found: dict[str, Any], label: str) -> None:
+        for step, spent in found.items():
+            inside[f"{label}: {step}"] = max(inside.get(f"{label}: {step}", 0.0), spent)
+
+    for (_, command), finished in consortium.finished.items():
+        for part in (finished.result, *(v for v in finished.result.values() if isinstance(v, dict))):
+            if isinstance(part.get("seconds"), dict):
+                collect(part["seconds"], f"slowest {_role(finished.result)} {command}")
+    total = round(sum(seconds.values()), 3)
+    return {**seconds, "total": total, **inside}
+
+
+def _role(result: dict[str, Any]) -> str:
+    if "submit" in result:
+        return "client"
+    return "aggregator" if "bytes_sent" in result else "coordinator"
+
+
+def _peak_memory(consortium: Consortium) -> dict[str, int]:
+    peaks: dict[str, int] = {}
+    for (party, _), finished in consortium.finished.items():
+        peaks[party] = max(peaks.get(party, 0), finished.peak_rss_bytes)
+    return peaks
+
+
+def _tables(result: DemoResult, output: Path) -> Group:
+    clients = list(result.perplexity["dense"].per_client)
+    quality = Table(title="Perplexity on held-out notes (lower is better)", title_justify="left")
+    for column in ("model", "mean", "worst", *clients):
+        quality.add_column(column, justify="left" if column == "model" else "right")
+    for label, key in (
+        ("dense", "dense"),
+        ("magnitude", "magnitude"),
+        ("local only", "local_only"),
+        ("federated", "federated"),
+    ):
+        p = result.perplexity[key]
+        quality.add_row(
+            label, f"{p.mean:.2f}", f"{p.worst:.2f}", *(f"{p.per_client[c]:.2f}" for c in clients)
+        )
+    local = result.perplexity["local_only"].per_mask
+    quality.caption = "local only: mean over the hospitals' own masks; each mask on all texts: " + ", ".join(
+        f"{name} {value:.2f}" for name, value in local.items()
+    )
+    quality.caption_justify = "left"
+    facts = Table(show_header=False, box=None)
+    facts.add_column(style="cyan", no_wrap=True)
+    facts.add_column(overflow="fold")
+    facts.add_row("sparsity", ", ".join(f"{kind} {share:.4f}" for kind, share in result.sparsity.items()))
+    facts.add_row("bits per weight sent", f"{result.wire_bits_per_weight:.4f}")
+    facts.add_row("bits differing from cleartext", str(result.differing_bits))
+    facts.add_row(
+        "cohort", f"{result.cohort_size} of {result.n_max} clients, {result.aggregators} aggregators"
+    )
+    facts.add_row("seconds", ", ".join(f"{p} {s:.1f}" for p, s in result.seconds.items() if ":" not in p))
+    facts.add_row(
+        "peak memory", ", ".join(f"{p} {b / 2**20:.0f} MiB" for p, b in result.peak_rss_bytes.items())
+    )
+    facts.add_row("privacy", result.privacy.label)
+    facts.add_row("it writes", result.sample.replace("\n", " "))
+    facts.add_row("pruned model", result.pruned_model)
+    facts.add_row("all of this", f"{output}/result.json; each party's own directory lies beside it")
+    facts.add_row(
+        "try next",
+        f"secprune evaluate {result.pruned_model} --text {output}/held-out; secprune demo --clients 8 --sparsity 0.6;"
+        " secprune demo --model DIR --data DIR; then docs/deploying.md for separate machines",
+    )
+    return Group(quality, facts)

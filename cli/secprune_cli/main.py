@@ -1,0 +1,59 @@
+"""`secprune`: one command group per party."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from secprune import __version__
+from secprune.errors import SecpruneError
+from secprune_cli import aggregator, client, coordinator, demo, evaluate, keys
+from secprune_cli._errors import report_error, report_interrupt, stop_cleanly_on_signals
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help=(
+        "Hospitals prune one LLM together. Nobody sees a hospital's notes, pruning mask or statistics; the "
+        "server side learns summed mask counts only. Start with `secprune demo`."
+    ),
+    epilog=(
+        "Exit codes: 0 done; 2 wrong use; 3 configuration; 4 a peer or the exchange misbehaved; 5 too few "
+        "parties; 6 this machine failed; 75 not ready, run the same command again."
+    ),
+)
+app.command("demo")(demo.demo)
+app.add_typer(keys.app, name="keys")
+app.add_typer(coordinator.app, name="coordinator")
+app.add_typer(client.app, name="client")
+app.add_typer(aggregator.app, name="aggregator")
+app.command("evaluate")(evaluate.evaluate)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; every deliberate error ends in its documented exit code."""
+    stop_cleanly_on_signals()
+    try:
+        app()
+    except SecpruneError as error:
+        report_error(error, as_json="--json" in sys.argv)
+    except KeyboardInterrupt:
+        report_interrupt()

@@ -1,0 +1,103 @@
+"""A directory that all parties reach: a network share, a synchronised folder, or a local path.
+
+chunks/ab/<sha256>                       sealed chunks
+messages/<task>/<round>/<phase>/<sha256> signed envelopes
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from secprune.crypto.envelope import MAX_ENVELOPE_BYTES
+from secprune.errors import RemoteMisbehaviourError
+from secprune.exchange.api import MAX_CHUNK_BYTES, ChunkMissingError, Topic
+from secprune.files import SHARED_FILE, environment_errors, write_atomically
+from secprune.ids import sha256, short
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+
+class DirectoryExchange:
+    """An exchange in a directory (see `Exchange`).
+
+    Args:
+        root: the directory; created if it does not exist.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._make(root)
+
+    def put_chunk(self, data: bytes) -> str:
+        """Store a chunk under its digest; an intact copy that is there already is left alone."""
+        digest = sha256(data)
+        self._put(self._chunk_path(digest), data)
+        return digest
+
+    def get_chunk(self, digest: str) -> bytes:
+        """Read a chunk and check that it is what its name says."""
+        data = self._read(self._chunk_path(digest), MAX_CHUNK_BYTES)
+        if data is None:
+            raise ChunkMissingError(
+                f"chunk {short(digest)} is not in the exchange",
+                hint="if it stays away, let its sender run the same command again: it sends what is missing",
+            )
+        if sha256(data) != digest:
+            raise RemoteMisbehaviourError(
+                f"chunk {short(digest)} was altered in the exchange",
+                party="exchange",
+                hint="find out who can write there; its sender repairs it by running the same command again",
+            )
+        return data
+
+    def post(self, topic: Topic, envelope: bytes) -> str:
+        """Post a signed envelope under its digest."""
+        digest = sha256(envelope)
+        self._put(self._topic_path(topic) / digest.removeprefix("sha256:"), envelope)
+        return digest
+
+    def messages(self, topic: Topic, *, known: Collection[str] = ()) -> Iterator[tuple[str, bytes]]:
+        """New messages of a topic; files that are not what their name says are passed over."""
+        folder = self._topic_path(topic)
+        with environment_errors(f"read the exchange at {self._root}"):
+            names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        for name in names:
+            digest = f"sha256:{name}"
+            if digest in known or name.startswith("."):
+                continue
+            data = self._read(folder / name, MAX_ENVELOPE_BYTES)
+            if data is not None and sha256(data) == digest:
+                yield digest, data
+
+    def _put(self, path: Path, data: bytes) -> None:
+        if self._read(path, max(MAX_CHUNK_BYTES, MAX_ENVELOPE_BYTES)) != data:
+            self._make(path.parent)
+            write_atomically(path, data, mode=SHARED_FILE)
+
+    def _make(self, path: Path) -> None:
+        with environment_errors(f"create {path}"):
+            path.mkdir(parents=True, exist_ok=True)
+
+    def _read(self, path: Path, limit: int) -> bytes | None:
+        with environment_errors(f"read the exchange at {self._root}"):
+            try:
+                with path.open("rb") as stream:
+                    data = stream.read(limit + 1)
+            except (FileNotFoundError, IsADirectoryError):
+                return None
+        return data if len(data) <= limit else None
+
+    def _chunk_path(self, digest: str) -> Path:
+        name = digest.removeprefix("sha256:")
+        return self._root / "chunks" / name[:2] / name
+
+    def _topic_path(self, topic: Topic) -> Path:
+        task = topic.task_id.removeprefix("sha256:")
+        return self._root / "messages" / task / str(topic.round) / topic.phase
+
+
+def open_exchange(url: str, *, base: Path) -> DirectoryExchange:
+    """Open the exchange that a party file names: a directory, relative to the party file's own."""
+    return DirectoryExchange(base / Path(url).expanduser())

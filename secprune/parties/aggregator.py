@@ -1,0 +1,395 @@
+"""An aggregator: checks reports, agrees with the others on the cohort, releases one share of one sum.
+
+It never sees more of a report than its own uniformly random share, keeps no opened key on disk, and needs
+no torch. Chunks are read twice, to check a report and to add it, and verified both times, because the
+exchange could swap them in between.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from secprune.crypto.entropy import random_bytes
+from secprune.crypto.envelope import open_envelope
+from secprune.crypto.seal import KEY_BYTES, ChunkCipher, Context, open_secret, seal_secret
+from secprune.errors import NotReadyError, RemoteMisbehaviourError, TooFewPartiesError
+from secprune.exchange.api import ChunkMissingError
+from secprune.messages.types import (
+    AggregateShare,
+    CloseRound,
+    Cohort,
+    Parcel,
+    Report,
+    ReportCheck,
+    SealedKey,
+    Vote,
+)
+from secprune.parties.progress import Progress, Stopwatch, silent
+from secprune.parties.release import check_release
+from secprune.protocols import agreement
+from secprune.protocols.additive.aggregate import AggregateWriter, add_shares
+from secprune.protocols.additive.row_sums import report_row_sums, row_sum_fault
+from secprune.protocols.api import secure_sum
+from secprune.protocols.words import vector_from_bytes, words_to_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from secprune.packing import Words
+    from secprune.parties.session import Patience, Received, Session
+    from secprune.protocols.api import ReportReader
+    from secprune.storage.journal import Outgoing
+
+
+class AggregatorResult(Struct, frozen=True, kw_only=True):
+    """What this aggregator released."""
+
+    task_id: str
+    cohort: tuple[str, ...]
+    refused: dict[str, str]
+    bytes_sent: int
+    seconds: dict[str, float]
+
+
+class Aggregator:
+    """One aggregator at work on one round.
+
+    Args:
+        session: its open directory.
+        progress: told about long work.
+        arrived: clients whose reports somebody has seen already.
+    """
+
+    def __init__(self, session: Session, *, progress: Progress = silent, arrived: Iterable[str] = ()) -> None:
+        task = session.task
+        self._session, self._progress = session, progress
+        self._protocol = secure_sum(task)
+        self._terms = agreement.Terms(
+            me=session.name,
+            aggregators=task.names("aggregator"),
+            clients=task.names("client"),
+            min_clients=max(task.protocol.min_clients, session.config.policy.min_clients),
+        )
+        stored = session.journal.state()
+        self._state: agreement.State = (
+            agreement.Collecting() if stored is None else msgspec.json.decode(stored, type=agreement.State)
+        )
+        self._arrived = set(arrived)
+        self._reports: dict[str, Received[Report]] = {}
+        self._checks: dict[str, dict[str, ReportCheck]] = {}
+        self._watch = Stopwatch()
+
+    def run(self, patience: Patience) -> AggregatorResult:
+        """Serve the task until this aggregator's share is released.
+
+        Raises:
+            TooFewPartiesError: the reports that all aggregators accept are too few; nothing is released.
+            RemoteMisbehaviourError: another aggregator contradicts itself; nothing is released.
+            NotReadyError: patience ran out; the same command goes on where this one stopped.
+        """
+        self._session.send()
+        while True:
+            moved = self._read_reports() | self._read_checks() | self._read_agreement()
+            if isinstance(self._state, agreement.Failed):
+                raise self._too_few(self._state)
+            if isinstance(self._state, agreement.Agreed):
+                return self._release(self._state)
+            if not moved:
+                patience.wait(self.waiting_for())
+
+    def waiting_for(self) -> str:
+        """What this aggregator waits for, for people."""
+        match self._state:
+            case agreement.Collecting(accepted=accepted, refused=refused):
+                due = [c for c in self._terms.clients if c not in {*accepted, *refused}]
+                absent = [c for c in due if c not in self._arrived]
+                if absent:
+                    return "reports of " + ", ".join(absent)
+                return "the other aggregators' checks of " + ", ".join(due)
+            case agreement.Voted(votes=votes):
+                return "votes of " + ", ".join(a for a in self._terms.aggregators if a not in votes)
+            case agreement.Signed(cohorts=cohorts):
+                return "signatures of " + ", ".join(a for a in self._terms.aggregators if a not in cohorts)
+            case _:
+                return "nothing"
+
+    # ---- reports
+    def _read_reports(self) -> bool:
+        moved = False
+        for received in self._session.read(Report):
+            moved = True
+            self._arrived.add(received.sender)
+            if not isinstance(self._state, agreement.Collecting):
+                self._session.journal.note(
+                    received.sender, "its report came after the vote and is not counted"
+                )
+            elif received.contradicts:
+                self._step(agreement.Judged(received.sender, "", "it sent two different reports"))
+            else:
+                self._reports[received.sender] = received
+        if isinstance(self._state, agreement.Collecting):
+            for client, received in list(self._reports.items()):
+                if self._check(client, received):
+                    moved = True
+                    del self._reports[client]
+        return moved
+
+    def _check(self, client: str, received: Received[Report]) -> bool:
+        """Read one report and post what this aggregator finds; False if chunks are not (intactly) there."""
+        if any(m.phase == "checks" and m.subject == client for m in self._session.journal.outbox()):
+            return True
+        try:
+            with self._watch.phase("check"):
+                words = report_row_sums(
+                    self._reader(client, received.message),
+                    self._session.round.layout,
+                    received.message,
+                    self._session.exchange.get_chunk,
+                )
+        except ChunkMissingError as error:
+            self._session.journal.note("exchange", f"{error.message} (named by {client}'s report)")
+            return False
+        except RemoteMisbehaviourError as error:
+            if error.party == "exchange":
+                self._session.journal.note(error.party, f"{error.message} (named by {client}'s report)")
+                return False
+            check = self._new_check(client, received.digest, refusal=error.message)
+        else:
+            self._session.journal.keep_row_sums(received.digest, bytes(words_to_bytes(words)))
+            check = self._new_check(client, received.digest, row_sums=self._open_row_sums(client, words))
+        self._session.journal.checkpoint(outgoing=[self._session.outgoing(check, client)])
+        self._session.send()
+        self._progress("checking reports", len(self._checks) + 1, len(self._terms.clients))
+        return True
+
+    def _reader(self, client: str, report: Report) -> ReportReader:
+        return self._protocol.reader(
+            self._session.round,
+            client,
+            report,
+            aggregator=self._session.name,
+            identity=self._session.identity,
+        )
+
+    def _new_check(
+        self, client: str, report: str, *, refusal: str = "", row_sums: tuple[Parcel, ...] = ()
+    ) -> ReportCheck:
+        round_ = self._session.round
+        return ReportCheck(
+            task_id=round_.task_id,
+            round=round_.index,
+            client=client,
+            report=report,
+            refusal=refusal,
+            row_sums=row_sums,
+        )
+
+    def _open_row_sums(self, client: str, words: Words) -> tuple[Parcel, ...]:
+        """Seal this aggregator's row-sum words of a report to every other aggregator."""
+        parcels = []
+        for peer in self._terms.aggregators:
+            if peer == self._session.name:
+                continue
+            context = self._row_sum_context(self._session.name, peer, client)
+            content_key = random_bytes(KEY_BYTES)
+            sealed = ChunkCipher(content_key, context, count=1).seal(0, words_to_bytes(words))
+            key = seal_secret(content_key, self._session.task.party(peer).sealing_key, context)
+            parcels.append(
+                Parcel(
+                    key=SealedKey(receiver=peer, sealed=key),
+                    chunks=(self._session.exchange.put_chunk(sealed),),
+                )
+            )
+        return tuple(parcels)
+
+    def _row_sum_context(self, sender: str, receiver: str, client: str) -> Context:
+        return Context(
+            self._session.round.task_id, self._session.round.index, "row-sums", sender, receiver, client
+        )
+
+    # ---- checks
+    def _read_checks(self) -> bool:
+        moved = False
+        for received in self._session.read(ReportCheck, subject=lambda check: check.client):
+            if received.contradicts:
+                raise RemoteMisbehaviourError(
+                    f"{received.sender} signed two different checks of one report", party=received.sender
+                )
+            self._checks.setdefault(received.message.client, {})[received.sender] = received.message
+            moved = True
+        for client in self._terms.clients:
+            checks = self._checks.get(client, {})
+            complete = set(checks) >= set(self._terms.aggregators)
+            if complete and not self._is_settled(client) and self._judge(client, checks):
+                moved = True
+        return moved
+
+    def _is_settled(self, client: str) -> bool:
+        state = self._state
+        return not isinstance(state, agreement.Collecting) or client in {*state.accepted, *state.refused}
+
+    def _judge(self, client: str, checks: dict[str, ReportCheck]) -> bool:
+        """Decide on a report that all aggregators have checked; False if their words are not readable yet."""
+        reports = {check.report for check in checks.values()}
+        refusals = [f"{name}: {check.refusal}" for name, check in checks.items() if check.refusal]
+        if len(reports) > 1:
+            refusals.append("it sent two different reports")
+        if not refusals:
+            try:
+                opened = [self._opened(name, client, check) for name, check in checks.items()]
+            except ChunkMissingError:
+                return False
+            except RemoteMisbehaviourError as error:
+                if error.party != "exchange":
+                    raise
+                self._session.journal.note(error.party, error.message)
+                return False
+            fault = row_sum_fault(self._session.round.layout, opened)
+            refusals.extend([fault] if fault else [])
+        self._step(agreement.Judged(client, next(iter(reports)), "; ".join(refusals)[:1000]))
+        return True
+
+    def _opened(self, sender: str, client: str, check: ReportCheck) -> Words:
+        """One aggregator's row-sum words of a report."""
+        length = sum(slab.groups for slab in self._session.round.layout.slabs)
+        if sender == self._session.name:
+            own = self._session.journal.row_sums(check.report)
+            if own is None:  # a restored directory: read the report again
+                raise NotReadyError(f"this aggregator's own words of {client}'s report are lost")
+            return vector_from_bytes(own, length, sender=sender)
+        parcel = next((p for p in check.row_sums if p.key.receiver == self._session.name), None)
+        if parcel is None or len(parcel.chunks) != 1:
+            raise RemoteMisbehaviourError(f"{sender} opened no row sums of {client}'s report", party=sender)
+        context = self._row_sum_context(sender, self._session.name, client)
+        content_key = open_secret(parcel.key.sealed, self._session.identity, context)
+        data = self._session.exchange.get_chunk(parcel.chunks[0])
+        return vector_from_bytes(
+            ChunkCipher(content_key, context, count=1).open(0, data), length, sender=sender
+        )
+
+    # ---- agreement
+    def _read_agreement(self) -> bool:
+        moved = False
+        for _ in self._session.read_one_each(CloseRound):
+            moved = True
+            self._step(agreement.Closed())
+        for vote in self._session.read_one_each(Vote):
+            moved = True
+            if vote.sender != self._session.name:
+                self._step(agreement.VoteSeen(vote.sender, vote.message.accepted))
+        for cohort in self._session.read_one_each(Cohort):
+            moved = True
+            if cohort.sender != self._session.name:
+                self._step(agreement.CohortSeen(cohort.sender, cohort.message.members))
+        return moved
+
+    def _step(self, event: agreement.Event) -> None:
+        """Take one event: checkpoint the new state with its messages, then send them."""
+        transition = agreement.step(self._terms, self._state, event)
+        outgoing = [self._message(action) for action in transition.actions]
+        if isinstance(transition.state, agreement.Signed | agreement.Agreed):
+            # Before this party binds itself to a cohort, so that a refusal leaves nothing behind.
+            check_release(self._session, [m.client for m in transition.state.members])
+        self._session.journal.checkpoint(state=msgspec.json.encode(transition.state), outgoing=outgoing)
+        self._state = transition.state
+        if outgoing:
+            self._session.send()
+
+    def _message(self, action: agreement.Action) -> Outgoing:
+        round_ = self._session.round
+        match action:
+            case agreement.CastVote():
+                message: Vote | Cohort = Vote(
+                    task_id=round_.task_id,
+                    round=round_.index,
+                    accepted=action.accepted,
+                    refused=action.refused,
+                )
+            case agreement.SignCohort():
+                message = Cohort(task_id=round_.task_id, round=round_.index, members=action.members)
+        return self._session.outgoing(message)
+
+    def _too_few(self, state: agreement.Failed) -> TooFewPartiesError:
+        refused = self._refusals()
+        reasons = "".join(f"; {client} was refused: {reason}" for client, reason in refused.items())
+        return TooFewPartiesError(
+            f"{len(state.accepted)} reports are accepted by all aggregators, {self._terms.min_clients} are "
+            f"needed; missing: {', '.join(state.missing)}{reasons}",
+            missing=state.missing,
+            hint="nothing was released and nothing will be in this round; the coordinator can start a new task",
+        )
+
+    def _refusals(self) -> dict[str, str]:
+        for message in self._session.journal.outbox():
+            if message.phase == "votes":
+                vote = self._own_vote(message.envelope)
+                return {refused.client: refused.reason for refused in vote.refused}
+        return {}
+
+    def _own_vote(self, envelope: bytes) -> Vote:
+        keys = {self._session.name: self._session.card.signing_key}
+        return open_envelope(envelope, Vote, signing_keys=keys)[1]
+
+    # ---- release
+    def _release(self, state: agreement.Agreed) -> AggregatorResult:
+        session, round_ = self._session, self._session.round
+        members = {m.client: m.report for m in state.members}
+        session.journal.record_release(session.task.model.weights_digest, sorted(members))
+        size = 0
+        if not any(m.phase == "shares" for m in session.journal.outbox()):
+            with self._watch.phase("aggregate"):
+                size = self._send_share(self._counted_reports(members), state)
+        session.send()
+        return AggregatorResult(
+            task_id=round_.task_id,
+            cohort=tuple(sorted(members)),
+            refused=self._refusals(),
+            bytes_sent=size,
+            seconds=self._watch.seconds,
+        )
+
+    def _counted_reports(self, members: dict[str, str]) -> dict[str, Report]:
+        """The very reports that the cohort names, read again: they may have come before a restart."""
+        found = {}
+        for received in self._session.read(Report, again=True):
+            if members.get(received.sender) == received.digest:
+                found[received.sender] = received.message
+        if missing := sorted(set(members) - set(found)):
+            raise NotReadyError(
+                f"reports of {', '.join(missing)} are no longer in the exchange",
+                hint="let these clients run `secprune client submit` again, then run this command again",
+            )
+        return found
+
+    def _send_share(self, reports: dict[str, Report], state: agreement.Agreed) -> int:
+        session, round_ = self._session, self._session.round
+        readers = {client: self._reader(client, report) for client, report in sorted(reports.items())}
+        writer = AggregateWriter(
+            round_, session.name, session.journal.secret("aggregate", lambda: random_bytes(KEY_BYTES))
+        )
+        digests, size = [], 0
+        for chunk in round_.layout.chunks:
+            shares = (
+                reader.share(
+                    chunk,
+                    session.exchange.get_chunk(reports[client].chunks[chunk.index])
+                    if reader.needs_bytes
+                    else b"",
+                )
+                for client, reader in readers.items()
+            )
+            data = writer.seal(chunk, add_shares(chunk, shares))
+            digests.append(session.exchange.put_chunk(data))
+            size += len(data)
+            self._progress("adding shares", chunk.index + 1, len(round_.layout.chunks))
+        message = AggregateShare(
+            task_id=round_.task_id,
+            round=round_.index,
+            members=state.members,
+            parcel=Parcel(key=writer.key, chunks=tuple(digests)),
+        )
+        session.journal.checkpoint(outgoing=[session.outgoing(message)])
+        return size

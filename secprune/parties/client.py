@@ -1,0 +1,214 @@
+"""The client, a hospital: checks the task, prunes locally, submits one report.
+
+Everything derived from notes stays in the client's own directory; what leaves it are sealed chunks and
+one signed report. `submit` may be run again at any time: it sends the same bytes, and repairs chunks that
+were lost or altered in the exchange.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from secprune.crypto.entropy import random_bytes
+from secprune.errors import ConfigurationError, LocalMisuseError
+from secprune.ids import sha256
+from secprune.messages.types import Report
+from secprune.packing import pack
+from secprune.parties.progress import Progress, Stopwatch, silent
+from secprune.privacy.labels import PrivacyLabel, privacy_label
+from secprune.protocols.api import ReportSecrets, secure_sum
+from secprune.pruning.checkpoint import tokenizer_digest, weights_digest
+from secprune.storage.masks import MaskFile, write_masks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from secprune.packing import Chunk, Words
+    from secprune.parties.session import Session
+    from secprune.task import Task
+
+MASKS_FILE = "pruning-masks.safetensors"
+
+
+class CheckResult(Struct, frozen=True, kw_only=True):
+    """What a site agrees to by taking part."""
+
+    study: str
+    task_id: str
+    coordinator: str
+    coordinator_fingerprint: str
+    coordinator_pinned: bool
+    clients: int
+    min_clients: int
+    aggregators: tuple[str, ...]
+    sparsity: str
+    weights: int
+    privacy: PrivacyLabel
+
+
+class PruneResult(Struct, frozen=True, kw_only=True):
+    """What local pruning did; counts only."""
+
+    notes: int
+    windows: int
+    sequence_length: int
+    matrices: int
+    seconds: dict[str, float]
+
+
+class SubmitResult(Struct, frozen=True, kw_only=True):
+    """What was sent."""
+
+    report: str
+    bytes_sent: int
+    bits_per_weight: float
+    chunks: int
+    seconds: dict[str, float]
+
+
+def check(session: Session) -> CheckResult:
+    """Compare the task with this site's policy and this site's model. Changes nothing.
+
+    Raises:
+        ConfigurationError: the model here is not the task's.
+    """
+    task = session.task
+    check_model(task, session.path(session.config.model, "the model"))
+    return CheckResult(
+        study=task.study,
+        task_id=session.round.task_id,
+        coordinator=task.coordinator.name,
+        coordinator_fingerprint=task.coordinator.fingerprint,
+        coordinator_pinned=session.config.policy.coordinator is not None,
+        clients=task.n_max,
+        min_clients=task.protocol.min_clients,
+        aggregators=task.names("aggregator"),
+        sparsity=task.pruning.sparsity,
+        weights=session.round.layout.weights,
+        privacy=privacy_label(task),
+    )
+
+
+def check_model(task: Task, model: Path) -> None:
+    """Refuse a model directory that is not the one the task names, byte for byte.
+
+    Raises:
+        ConfigurationError: other weights or another tokenizer.
+    """
+    for what, digest, expected in (
+        ("weights", weights_digest(model), task.model.weights_digest),
+        ("tokenizer", tokenizer_digest(model), task.model.tokenizer_digest),
+    ):
+        if digest != expected:
+            raise ConfigurationError(
+                f"the {what} of the model in {model.name} are not those of the task ({task.model.name}): "
+                f"{digest} instead of {expected}",
+                hint="copy the model again from where the coordinator got it",
+            )
+
+
+def prune(session: Session, *, progress: Progress = silent) -> PruneResult:
+    """Compute this client's pruning masks from its notes and keep them, one bit a weight.
+
+    Needs torch and transformers (extra `prune`); uses the GPU if there is one.
+
+    Raises:
+        LocalMisuseError: no notes, or too few to fill one window.
+        ConfigurationError: the model here is not the task's.
+    """
+    from secprune.pruning.calibration import pack_windows  # noqa: PLC0415 - torch, only where a model runs
+    from secprune.pruning.models import load_model, load_tokenizer  # noqa: PLC0415
+    from secprune.pruning.notes import read_notes  # noqa: PLC0415
+    from secprune.pruning.wanda import local_pruning_masks  # noqa: PLC0415
+
+    task, watch = session.task, Stopwatch()
+    directory = session.path(session.config.model, "the model")
+    with watch.phase("load"):
+        notes = read_notes(session.path(session.config.notes, "the notes"))
+        check_model(task, directory)
+        windows = pack_windows(
+            notes,
+            load_tokenizer(directory),
+            sequence_length=task.pruning.sequence_length,
+            max_windows=task.pruning.max_windows,
+        )
+        model = load_model(directory)
+    with watch.phase("prune"):
+        masks = local_pruning_masks(
+            model,
+            windows,
+            sparsity=task.pruning.exact_sparsity,
+            progress=lambda done, total: progress("pruning decoder blocks", done, total),
+        )
+        write_masks(session.work / MASKS_FILE, masks, task.model.matrices, task_id=session.round.task_id)
+    return PruneResult(
+        notes=len(notes),
+        windows=len(windows),
+        sequence_length=task.pruning.sequence_length,
+        matrices=len(task.model.matrices),
+        seconds=watch.seconds,
+    )
+
+
+def submit(session: Session, *, progress: Progress = silent) -> SubmitResult:
+    """Protect this client's pruning masks and post the report; the same bytes whenever it is run.
+
+    Raises:
+        LocalMisuseError: there are no masks yet, they are damaged, or they have changed since they were
+            submitted.
+    """
+    path = session.work / MASKS_FILE
+    if not path.exists():
+        raise LocalMisuseError("there are no pruning masks yet", hint="run `secprune client prune` first")
+    round_, watch = session.round, Stopwatch()
+    masks = MaskFile(path, session.task.model.matrices, task_id=round_.task_id)
+    protocol = secure_sum(session.task)
+
+    def draw() -> bytes:
+        return msgspec.json.encode(protocol.new_secrets(round_, session.name, random_bytes))
+
+    secrets = msgspec.json.decode(session.journal.secret("report", draw), type=ReportSecrets)
+    writer = protocol.writer(round_, session.name, secrets)
+    digests, size = [], 0
+    with watch.phase("protect"):
+        for chunk in round_.layout.chunks:
+            data = writer.protect(chunk, chunk_words(masks, chunk))
+            digests.append(session.exchange.put_chunk(data))
+            size += len(data)
+            progress("protecting and sending chunks", chunk.index + 1, len(round_.layout.chunks))
+        report = Report(task_id=round_.task_id, round=round_.index, keys=secrets.keys, chunks=tuple(digests))
+        message = session.outgoing(report)
+        session.journal.checkpoint(outgoing=[message])
+        if session.journal.outbox()[0].envelope != message.envelope:
+            raise LocalMisuseError(
+                "the pruning masks have changed since they were submitted; only one report counts in a round",
+                hint="restore the masks of the first submission, or ask the coordinator for a new task",
+            )
+        size += session.send()
+    return SubmitResult(
+        report=sha256(message.envelope),
+        bytes_sent=size,
+        bits_per_weight=round(8 * size / round_.layout.weights, 4),
+        chunks=len(digests),
+        seconds=watch.seconds,
+    )
+
+
+def chunk_words(masks: MaskFile, chunk: Chunk) -> Words:
+    """Pack the pruning-mask rows that one chunk covers: (groups, columns)."""
+    slab = chunk.slab
+    pieces = [
+        masks.checked_rows(matrix, low, high)
+        for matrix, low, high in slab.pieces(chunk.first_row, chunk.end_row)
+    ]
+    bits = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+    return pack(bits, base=slab.base, digits=slab.digits)
+
+
+def masks_are_ready(session: Session) -> bool:
+    """Whether `prune` has finished for this task."""
+    return (session.work / MASKS_FILE).exists()

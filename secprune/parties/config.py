@@ -1,0 +1,110 @@
+"""A party's own file (`party.toml`): where its things are, and what this site allows.
+
+Unknown keys are refused. Secrets are never in it; the keys lie beside it in `identity.key`, mode 0600.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from secprune.errors import ConfigurationError
+from secprune.files import read_bytes
+from secprune.ids import Digest, Role
+from secprune.task import MIN_COHORT, ProtocolName, Task
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PARTY_FILE = "party.toml"
+IDENTITY_FILE = "identity.key"
+JOURNAL_FILE = "journal.sqlite"
+
+
+class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What this site agrees to, whatever a task says.
+
+    `min_clients`: smallest cohort this site's votes may be counted in (or this aggregator releases).
+    `protocols`: protocols this site takes part in. `coordinator`: fingerprint of the only coordinator
+    whose tasks are accepted, compared over another channel; without it any coordinator's are.
+    `repeat_releases`: whether an aggregator releases a second sum over a model from overlapping rosters.
+    """
+
+    min_clients: Annotated[int, Meta(ge=1, lt=2**16)] = MIN_COHORT
+    protocols: tuple[ProtocolName, ...] = ("additive",)
+    coordinator: Digest | None = None
+    repeat_releases: bool = False
+
+
+class PartyFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a party finds its things; relative paths start at the party file's directory."""
+
+    task: str = "task.toml"
+    exchange: str = "exchange"
+    model: str | None = None
+    notes: str | None = None
+    policy: Policy = Policy()
+
+
+_TEMPLATE = {
+    "client": """model = "../model"            # directory of the model that the task names
+notes = "notes.txt"           # .txt (documents separated by a blank line), .jsonl (field text), or a directory
+""",
+    "aggregator": "",
+    "coordinator": 'model = "../model"            # directory of the model to prune\n',
+}
+
+
+def party_file_template(role: Role, name: str) -> str:
+    """The party file that `secprune keys new` writes, to be edited."""
+    return f"""# Party file of {role} {name}. Relative paths start at this file's directory.
+task = "../task.toml"         # what all parties agree on; its signature lies beside it
+exchange = "../exchange"      # directory that all parties reach
+{_TEMPLATE[role]}
+[policy]                      # what this site agrees to, whatever a task says
+min_clients = {MIN_COHORT}               # smallest cohort
+protocols = ["additive"]
+# coordinator = "sha256:..."  # fingerprint of the only coordinator to follow; compare it by telephone
+"""
+
+
+def read_party_file(directory: Path) -> PartyFile:
+    """Read and check a party file.
+
+    Raises:
+        ConfigurationError: not TOML, an unknown key, or a value out of range.
+    """
+    path = directory / PARTY_FILE
+    try:
+        text = read_bytes(path, what="the party file").decode()
+        return msgspec.convert(tomllib.loads(text), PartyFile)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        raise ConfigurationError(f"{path} is not valid: {error}", hint="see docs/deploying.md") from error
+
+
+def check_policy(policy: Policy, task: Task) -> None:
+    """Refuse a task that this site does not agree to.
+
+    Raises:
+        ConfigurationError: says which rule of the site the task breaks.
+    """
+    hint = f"ask the coordinator for another task, or change [policy] in {PARTY_FILE} if your site agrees"
+    if task.protocol.name not in policy.protocols:
+        raise ConfigurationError(
+            f"this site's policy does not allow the protocol {task.protocol.name}", hint=hint
+        )
+    if task.protocol.min_clients < policy.min_clients:
+        raise ConfigurationError(
+            f"the task releases sums of {task.protocol.min_clients} clients, this site's policy asks for "
+            f"{policy.min_clients}",
+            hint=hint,
+        )
+    if policy.coordinator not in (None, task.coordinator.fingerprint):
+        raise ConfigurationError(
+            f"the task's coordinator has fingerprint {task.coordinator.fingerprint}, this site follows only "
+            f"{policy.coordinator}",
+            hint="do not go on before you have spoken to the coordinator over another channel",
+        )

@@ -1,0 +1,188 @@
+"""The coordinator: makes the task, closes the round, puts the sum together, writes the pruned model.
+
+It learns the task, and the summed counts of one cohort, once; nothing of a single client.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from msgspec import Struct
+
+from secprune.errors import LocalMisuseError, RemoteMisbehaviourError, TooFewPartiesError
+from secprune.messages.types import AggregateShare, CloseRound, Cohort, CountedReport, Report, Vote
+from secprune.parties.progress import Progress, Stopwatch, silent
+from secprune.protocols.additive.aggregate import AggregateReader, unshard
+from secprune.protocols.agreement import intersection
+from secprune.pruning.tensorfile import write_tensor_file
+
+if TYPE_CHECKING:
+    from secprune.packing import Layout
+    from secprune.parties.session import Patience, Session
+
+COUNTS_FILE = "counts.safetensors"
+Members = tuple[CountedReport, ...]
+
+
+class RoundResult(Struct, frozen=True, kw_only=True):
+    """The sum of one cohort, and where it lies."""
+
+    task_id: str
+    counts: str
+    cohort: tuple[str, ...]
+    refused: dict[str, str]
+    seconds: dict[str, float]
+
+
+class Coordinator:
+    """The coordinator at work on one round.
+
+    Args:
+        session: its open directory.
+        close_after_s: how long reports are waited for; then the round goes on without the missing ones.
+        progress: told about long work.
+    """
+
+    def __init__(
+        self, session: Session, *, close_after_s: float | None = None, progress: Progress = silent
+    ) -> None:
+        self._session, self._progress = session, progress
+        self._close_after_s = close_after_s
+        self._aggregators = session.task.names("aggregator")
+        self._reported: set[str] = set()
+        self._votes: dict[str, Vote] = {}
+        self._cohorts: dict[str, Members] = {}
+        self._shares: dict[str, AggregateShare] = {}
+
+    def run(self, patience: Patience) -> RoundResult:
+        """Drive the round until the counts are on disk.
+
+        Raises:
+            TooFewPartiesError: the aggregators accept too few reports in common.
+            RemoteMisbehaviourError: an aggregator contradicts itself or the others, or the shares do not add
+                up to a sum of pruning masks; nothing is written.
+            NotReadyError: patience ran out.
+        """
+        self._session.send()
+        while True:
+            moved = self.look()
+            self._check_votes()
+            if all(a in self._shares and a in self._cohorts for a in self._aggregators):
+                return self._combine(self._agreed_members())
+            if not moved:
+                self._close_if_due(patience.waited_s)
+                patience.wait(self.waiting_for())
+
+    def waiting_for(self) -> str:
+        """What the coordinator waits for, for people."""
+        if len(self._votes) == len(self._aggregators):
+            return "aggregate shares of " + ", ".join(a for a in self._aggregators if a not in self._shares)
+        missing = [c for c in self._session.task.names("client") if c not in self._reported]
+        if missing:
+            return "reports of " + ", ".join(missing)
+        return "votes of " + ", ".join(a for a in self._aggregators if a not in self._votes)
+
+    def look(self) -> bool:
+        """Read what is new in the exchange; whether there was anything."""
+        moved = False
+        for report in self._session.read(Report):
+            self._reported.add(report.sender)
+            self._progress("reports", len(self._reported), self._session.task.n_max)
+            moved = True
+        for vote in self._session.read_one_each(Vote):
+            self._votes[vote.sender] = vote.message
+            moved = True
+        for cohort in self._session.read_one_each(Cohort):
+            self._cohorts[cohort.sender] = cohort.message.members
+            moved = True
+        for share in self._session.read_one_each(AggregateShare):
+            self._shares[share.sender] = share.message
+            moved = True
+        return moved
+
+    def _close_if_due(self, waited_s: float) -> None:
+        if self._close_after_s is None or waited_s < self._close_after_s or self._votes:
+            return
+        if any(m.phase == "close" for m in self._session.journal.outbox()):
+            return
+        round_ = self._session.round
+        close = self._session.outgoing(CloseRound(task_id=round_.task_id, round=round_.index))
+        self._session.journal.checkpoint(outgoing=[close])
+        self._session.send()
+
+    @property
+    def _min_clients(self) -> int:
+        return max(self._session.task.protocol.min_clients, self._session.config.policy.min_clients)
+
+    def _check_votes(self) -> None:
+        if len(self._votes) < len(self._aggregators):
+            return
+        members = intersection([vote.accepted for vote in self._votes.values()])
+        if len(members) < self._min_clients:
+            counted = {m.client for m in members}
+            missing = tuple(c for c in self._session.task.names("client") if c not in counted)
+            reasons = "".join(f"; {c} was refused: {reason}" for c, reason in self._refusals().items())
+            raise TooFewPartiesError(
+                f"{len(members)} reports are accepted by all aggregators, {self._min_clients} are needed; "
+                f"missing: {', '.join(missing)}{reasons}",
+                missing=missing,
+                hint="nothing was released; make a new task when the missing clients are ready",
+            )
+
+    def _refusals(self) -> dict[str, str]:
+        return {refused.client: refused.reason for vote in self._votes.values() for refused in vote.refused}
+
+    def _agreed_members(self) -> Members:
+        members = intersection([self._votes[a].accepted for a in self._aggregators])
+        for aggregator in self._aggregators:
+            if not members == self._cohorts[aggregator] == self._shares[aggregator].members:
+                raise RemoteMisbehaviourError(
+                    f"{aggregator} released a sum over another cohort than all aggregators agreed on",
+                    party=aggregator,
+                    hint="no counts were written; compare the aggregators' records of this round",
+                )
+        return members
+
+    def _combine(self, members: Members) -> RoundResult:
+        session, round_, watch = self._session, self._session.round, Stopwatch()
+        readers = [
+            AggregateReader(round_, name, self._shares[name], session.identity) for name in self._aggregators
+        ]
+        path = session.work / COUNTS_FILE
+        kind, dtype = counts_dtype(round_.layout)
+        shapes = [(m.name, kind, (m.rows, m.columns)) for m in session.task.model.matrices]
+        metadata = {"task_id": round_.task_id, "kind": "counts", "cohort": str(len(members))}
+        with watch.phase("combine"), write_tensor_file(path, shapes, metadata=metadata) as writer:
+            for chunk in round_.layout.chunks:
+                shares = [
+                    reader.open(
+                        chunk, session.exchange.get_chunk(self._shares[name].parcel.chunks[chunk.index])
+                    )
+                    for name, reader in zip(self._aggregators, readers, strict=True)
+                ]
+                counts = unshard(chunk, shares, cohort_size=len(members)).astype(dtype, copy=False)
+                offset = 0
+                for matrix, low, high in chunk.slab.pieces(chunk.first_row, chunk.end_row):
+                    writer.write(matrix.name, counts[offset : offset + high - low], first_row=low)
+                    offset += high - low
+                self._progress("putting the sum together", chunk.index + 1, len(round_.layout.chunks))
+        session.journal.record_release(session.task.model.weights_digest, [m.client for m in members])
+        return RoundResult(
+            task_id=round_.task_id,
+            counts=str(path),
+            cohort=tuple(m.client for m in members),
+            refused=self._refusals(),
+            seconds=watch.seconds,
+        )
+
+
+def counts_dtype(layout: Layout) -> tuple[str, type[np.uint8 | np.uint16]]:
+    """Narrowest type that holds a count of this roster, as safetensors and numpy name it."""
+    return ("U8", np.uint8) if layout.n_max <= np.iinfo(np.uint8).max else ("U16", np.uint16)
+
+
+def require_counts(session: Session) -> None:
+    """Raise LocalMisuseError unless `run` has written the counts."""
+    if not (session.work / COUNTS_FILE).exists():
+        raise LocalMisuseError("there are no counts yet", hint="run `secprune coordinator run` first")

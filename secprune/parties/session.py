@@ -1,0 +1,291 @@
+"""One party at work on one round: its keys, task, journal and exchange, and how it sends and reads.
+
+Sending: sign, checkpoint, then post. Reading: verify signature, sender's role, task and round; what fails
+is an incident that blames whoever the evidence points to, and never stops the party.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from secprune.crypto.envelope import open_envelope, sign
+from secprune.errors import ConfigurationError, LocalMisuseError, NotReadyError, RemoteMisbehaviourError
+from secprune.exchange.api import Exchange, Phase, Topic
+from secprune.exchange.directory import open_exchange
+from secprune.files import environment_errors, read_bytes
+from secprune.ids import Role, short
+from secprune.messages.types import (
+    AggregateShare,
+    CloseRound,
+    Cohort,
+    Report,
+    ReportCheck,
+    RoundMessage,
+    TaskSignature,
+    Vote,
+)
+from secprune.parties.config import (
+    IDENTITY_FILE,
+    JOURNAL_FILE,
+    PartyFile,
+    check_policy,
+    read_party_file,
+)
+from secprune.protocols.api import Round
+from secprune.storage.journal import Journal, Outgoing
+from secprune.storage.keyfile import read_identity
+from secprune.task import PartySpec, Task, parse_task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from secprune.crypto.identity import Identity
+
+M = TypeVar("M", bound=RoundMessage)
+
+_SENDERS: dict[Phase, Role] = {
+    "reports": "client",
+    "checks": "aggregator",
+    "close": "coordinator",
+    "votes": "aggregator",
+    "cohorts": "aggregator",
+    "shares": "aggregator",
+}
+
+PHASE_OF: dict[type, Phase] = {
+    Report: "reports",
+    ReportCheck: "checks",
+    CloseRound: "close",
+    Vote: "votes",
+    Cohort: "cohorts",
+    AggregateShare: "shares",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Received(Generic[M]):
+    """A valid message: who signed it, the digest of its envelope, and whether it contradicts an earlier one."""
+
+    sender: str
+    digest: str
+    message: M
+    contradicts: bool
+
+
+@dataclass(slots=True)
+class Session:
+    """A party's open things for one round."""
+
+    directory: Path
+    config: PartyFile
+    card: PartySpec
+    identity: Identity = field(repr=False)
+    task: Task
+    round: Round
+    exchange: Exchange
+    journal: Journal
+    _known: dict[str, set[str]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """This party's name in the roster."""
+        return self.card.name
+
+    def path(self, entry: str | None, what: str) -> Path:
+        """A path of the party file.
+
+        Raises:
+            ConfigurationError: the party file does not give it.
+        """
+        if not entry:
+            raise ConfigurationError(f"the party file in {self.directory} does not say where {what} is")
+        return self.directory / entry
+
+    @property
+    def work(self) -> Path:
+        """Directory of this task's own files."""
+        path = self.directory / "tasks" / short(self.round.task_id)
+        with environment_errors(f"create {path}"):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return path
+
+    # ---- sending
+    def outgoing(self, message: RoundMessage, subject: str = "") -> Outgoing:
+        """Sign a message, for a checkpoint."""
+        envelope = sign(message, signer=self.name, identity=self.identity)
+        return Outgoing(PHASE_OF[type(message)], subject, envelope)
+
+    def send(self) -> int:
+        """Post everything this party has committed itself to; returns the bytes of all envelopes."""
+        outbox = self.journal.outbox()
+        for message in outbox:
+            self.exchange.post(self._topic(message.phase), message.envelope)  # type: ignore[arg-type]
+        return sum(len(message.envelope) for message in outbox)
+
+    # ---- reading
+    def read(
+        self, kind: type[M], subject: Callable[[M], str] = lambda _message: "", *, again: bool = False
+    ) -> Iterator[Received[M]]:
+        """New valid messages of one kind, each once per session.
+
+        Args:
+            kind: the message type; its phase and the role of its sender follow from it.
+            subject: what a message is about, where one sender sends several of a kind.
+            again: also those that this session has read before.
+        """
+        phase = PHASE_OF[kind]
+        keys = {p.name: p.signing_key for p in self.task.parties if p.role == _SENDERS[phase]}
+        known = self._known.setdefault(phase, set())
+        for digest, data in self.exchange.messages(self._topic(phase), known=() if again else known):
+            known.add(digest)
+            try:
+                sender, message = open_envelope(data, kind, signing_keys=keys)
+                self._check_binding(message, sender)
+            except RemoteMisbehaviourError as error:
+                self.journal.note(error.party, f"{error.message} (in {phase})")
+                continue
+            standing = self.journal.first_seen(phase, sender, subject(message), digest)
+            if standing != digest:
+                self.journal.note(sender, f"signed two different messages (in {phase})")
+            yield Received(sender, digest, message, contradicts=standing != digest)
+
+    def read_one_each(self, kind: type[M]) -> Iterator[Received[M]]:
+        """As `read`, for kinds of which every sender sends exactly one.
+
+        Raises:
+            RemoteMisbehaviourError: a sender signed two different ones.
+        """
+        for received in self.read(kind):
+            if received.contradicts:
+                raise RemoteMisbehaviourError(
+                    f"{received.sender} signed two different {PHASE_OF[kind]}",
+                    party=received.sender,
+                    hint="nothing was released; keep the exchange's files as evidence",
+                )
+            yield received
+
+    def _check_binding(self, message: RoundMessage, sender: str) -> None:
+        if (message.task_id, message.round) != (self.round.task_id, self.round.index):
+            raise RemoteMisbehaviourError(
+                f"a message of {sender} for round {message.round} of task {short(message.task_id)} was replayed "
+                "here",
+                party="exchange",
+            )
+
+    def _topic(self, phase: Phase) -> Topic:
+        return Topic(self.round.task_id, self.round.index, phase)
+
+
+def load_task(path: Path) -> Task:
+    """Read the task file and verify its coordinator's signature, which lies beside it (`.sig`).
+
+    Raises:
+        ConfigurationError: not valid, or not signed by the coordinator that it names.
+    """
+    task = parse_task(read_bytes(path, what="the task file").decode(errors="replace"))
+    signature = read_bytes(path.with_name(path.name + ".sig"), what="the task's signature")
+    coordinator = task.coordinator
+    try:
+        _, signed = open_envelope(
+            signature, TaskSignature, signing_keys={coordinator.name: coordinator.signing_key}
+        )
+    except RemoteMisbehaviourError as error:
+        raise ConfigurationError(
+            f"the signature beside {path.name} is not {coordinator.name}'s: {error.message}",
+            hint="ask the coordinator for the task file and its .sig again",
+        ) from error
+    if signed.task_id != task.task_id:
+        raise ConfigurationError(
+            f"{path.name} was changed after {coordinator.name} signed it",
+            hint="ask the coordinator for the task file and its .sig again",
+        )
+    return task
+
+
+@contextlib.contextmanager
+def open_session(directory: Path, role: Role, *, exclusive: bool = True) -> Iterator[Session]:
+    """Open a party's directory and check the task against keys and policy.
+
+    Args:
+        directory: holds party file, keys and journal.
+        role: what the caller wants to act as.
+        exclusive: one process at a time; False only for looking (`status`).
+
+    Raises:
+        ConfigurationError: keys, party file, task and policy do not fit together.
+        LocalMisuseError: another process works in this directory.
+    """
+    with directory_lock(directory) if exclusive else contextlib.nullcontext():
+        config = read_party_file(directory)
+        identity, card = read_identity(directory / IDENTITY_FILE)
+        if card.role != role:
+            raise ConfigurationError(f"{directory} holds the keys of a {card.role}, not of a {role}")
+        task = load_task(directory / config.task)
+        if task.party(card.name) != card:
+            raise ConfigurationError(
+                f"the roster lists other keys for {card.name} than this directory holds",
+                hint="do not go on: ask the coordinator where the card in the roster came from",
+            )
+        check_policy(config.policy, task)
+        round_ = Round.of(task)
+        journal = Journal(directory / JOURNAL_FILE, task_id=round_.task_id, round_index=round_.index)
+        try:
+            exchange = open_exchange(config.exchange, base=directory)
+            yield Session(directory, config, card, identity, task, round_, exchange, journal)
+        finally:
+            journal.close()
+
+
+@contextlib.contextmanager
+def directory_lock(directory: Path) -> Iterator[None]:
+    """Hold a party's directory for this process.
+
+    Raises:
+        LocalMisuseError: another process holds it.
+    """
+    with environment_errors(f"use {directory}"):
+        lock = (directory / ".lock").open("w")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LocalMisuseError(
+                f"another secprune process works in {directory}", hint="wait for it, or stop it first"
+            ) from None
+        yield
+
+
+@dataclass(slots=True)
+class Patience:
+    """How a party waits for others: it polls, and gives up after `timeout_s` (never, if None)."""
+
+    timeout_s: float | None = None
+    poll_s: float = 0.25
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    _started: float | None = None
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds since this was first asked."""
+        if self._started is None:
+            self._started = self.clock()
+        return self.clock() - self._started
+
+    def wait(self, waiting_for: str) -> None:
+        """Sleep one poll interval.
+
+        Raises:
+            NotReadyError: the time is over.
+        """
+        if self.timeout_s is not None and self.waited_s >= self.timeout_s:
+            raise NotReadyError(
+                f"still waiting for {waiting_for} after {self.timeout_s:.0f} s",
+                hint="run the same command again to go on waiting; nothing is lost",
+            )
+        self.sleep(self.poll_s)

@@ -1,0 +1,155 @@
+"""Before a study: the coordinator turns cards and a model into a signed task file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from secprune.crypto.entropy import random_bytes
+from secprune.crypto.envelope import sign
+from secprune.errors import ConfigurationError, LocalMisuseError
+from secprune.files import SHARED_FILE, write_atomically
+from secprune.messages.types import TaskSignature
+from secprune.parties.config import IDENTITY_FILE
+from secprune.pruning.checkpoint import tokenizer_digest, weights_digest
+from secprune.storage.keyfile import read_card, read_identity
+from secprune.task import (
+    MatrixSpec,
+    ModelSpec,
+    PrivacySpec,
+    ProtocolName,
+    ProtocolSpec,
+    PruningSpec,
+    Task,
+    check_task,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from secprune.task import PartySpec
+
+CARD_SUFFIX = ".card.json"
+_ROLE_ORDER = ("coordinator", "aggregator", "client")
+
+
+class StudyOptions(Struct, frozen=True, kw_only=True):
+    """What the coordinator chooses; everything else follows from model and cards."""
+
+    study: str
+    protocol: ProtocolName
+    min_clients: int | None
+    sparsity: str
+    sequence_length: int
+    max_windows: int
+
+
+class StudyResult(Struct, frozen=True, kw_only=True):
+    """The task that was made, and the fingerprints to read out over the telephone."""
+
+    task: str
+    task_id: str
+    matrices: int
+    weights: int
+    min_clients: int
+    fingerprints: dict[str, str]
+
+
+def make_task(model: Path, parties: tuple[PartySpec, ...], options: StudyOptions) -> Task:
+    """Put a task together and check it. Needs torch to find the model's prunable matrices.
+
+    Raises:
+        ConfigurationError: the parts do not make a valid task.
+        LocalMisuseError: `model` is not a usable checkpoint.
+    """
+    from secprune.pruning.models import (  # noqa: PLC0415 - torch, only where a model is read
+        check_checkpoint_keys,
+        model_skeleton,
+        prunable_matrices,
+    )
+
+    matrices = prunable_matrices(model_skeleton(model))
+    check_checkpoint_keys(model, matrices)
+    clients = sum(p.role == "client" for p in parties)
+    floor = options.min_clients if options.min_clients is not None else max(3, 2 * clients // 3 + 1)
+    try:
+        task = msgspec.convert(
+            msgspec.to_builtins(
+                Task(
+                    study=options.study,
+                    nonce=random_bytes(16).hex(),
+                    protocol=ProtocolSpec(name=options.protocol, min_clients=floor),
+                    pruning=PruningSpec(
+                        sparsity=options.sparsity,
+                        sequence_length=options.sequence_length,
+                        max_windows=options.max_windows,
+                    ),
+                    privacy=PrivacySpec(),
+                    model=ModelSpec(
+                        name=model.resolve().name,
+                        weights_digest=weights_digest(model),
+                        tokenizer_digest=tokenizer_digest(model),
+                        matrices=tuple(
+                            MatrixSpec(name=m.name, rows=m.rows, columns=m.columns) for m in matrices
+                        ),
+                    ),
+                    parties=parties,
+                )
+            ),
+            Task,
+        )
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"this does not make a valid task: {error}") from error
+    check_task(task)
+    return task
+
+
+def read_roster(cards: Path) -> tuple[PartySpec, ...]:
+    """All cards in a directory, in the order coordinator, aggregators, clients, by name.
+
+    Raises:
+        LocalMisuseError: no cards there.
+        ConfigurationError: a card is damaged.
+    """
+    paths = sorted(cards.glob(f"*{CARD_SUFFIX}")) if cards.is_dir() else []
+    if not paths:
+        raise LocalMisuseError(
+            f"no cards (*{CARD_SUFFIX}) in {cards}",
+            hint="collect the file that `secprune keys new` wrote at each party",
+        )
+    parties = [read_card(path) for path in paths]
+    return tuple(sorted(parties, key=lambda p: (_ROLE_ORDER.index(p.role), p.name)))
+
+
+def init_study(
+    directory: Path, *, model: Path, cards: Path, output: Path, options: StudyOptions
+) -> StudyResult:
+    """Make, sign and write a task file and its signature. Run by the coordinator.
+
+    Raises:
+        ConfigurationError: this directory's keys are not those of the coordinator in the roster.
+        LocalMisuseError: a task file is there already.
+    """
+    if output.exists():
+        raise LocalMisuseError(
+            f"{output} exists already", hint="a task is never overwritten; choose another name"
+        )
+    identity, card = read_identity(directory / IDENTITY_FILE)
+    task = make_task(model, read_roster(cards), options)
+    if task.coordinator != card:
+        raise ConfigurationError(
+            f"the card of the coordinator in {cards} is not the one whose keys lie in {directory}"
+        )
+    signature = sign(TaskSignature(task_id=task.task_id), signer=card.name, identity=identity)
+    write_atomically(output.with_name(output.name + ".sig"), signature, mode=SHARED_FILE)
+    write_atomically(output, task.to_toml().encode(), mode=SHARED_FILE)
+    return StudyResult(
+        task=str(output),
+        task_id=task.task_id,
+        matrices=len(task.model.matrices),
+        weights=sum(m.rows * m.columns for m in task.model.matrices),
+        min_clients=task.protocol.min_clients,
+        fingerprints={p.name: p.fingerprint for p in task.parties},
+    )

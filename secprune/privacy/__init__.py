@@ -1,0 +1,1 @@
+"""What is promised to patients, and in which words."""

@@ -1,0 +1,55 @@
+"""The label every result must carry: what is protected from whom, and what is not.
+
+"Differentially private" is never said of a secure sum. The texts stand here once, so that the command
+line, the provenance file and the documents cannot disagree.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from secprune.task import Task
+
+
+class PrivacyLabel(Struct, frozen=True, kw_only=True):
+    """What a study promises, in the words that go into provenance and reports."""
+
+    payload: str
+    protocol: str
+    mechanism: str
+    differentially_private: bool
+    label: str
+    hides_from: str
+    discloses: str
+
+
+def privacy_label(task: Task) -> PrivacyLabel:
+    """The label of a task's results."""
+    aggregators, clients = len(task.names("aggregator")), task.n_max
+    if task.protocol.name == "cleartext":
+        label = "Not differentially private. No secure sum: the first aggregator reads every pruning mask."
+        hides = "nobody"
+    else:
+        label = (
+            f"Not differentially private. Hides single masks from up to {aggregators - 1} of {aggregators} "
+            f"aggregators and {clients - 2} of {clients} clients. The sum itself is disclosed."
+        )
+        hides = (
+            f"any {aggregators - 1} of the {aggregators} aggregators, the coordinator, the exchange and up to "
+            f"{clients - 2} clients together"
+        )
+    return PrivacyLabel(
+        payload=task.privacy.payload,
+        protocol=task.protocol.name,
+        mechanism=task.privacy.mechanism,
+        differentially_private=False,
+        label=label,
+        hides_from=hides,
+        discloses=(
+            "to the coordinator: how many clients of the cohort vote to prune each weight; where all agree, "
+            "each client's vote. To everybody: the final pruning mask"
+        ),
+    )

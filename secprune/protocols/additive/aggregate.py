@@ -1,0 +1,98 @@
+"""Adding shares, at an aggregator over clients and at the coordinator over aggregators."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from secprune.crypto.seal import KEY_BYTES, ChunkCipher, Context, open_secret, seal_secret
+from secprune.errors import RemoteMisbehaviourError
+from secprune.messages.types import AggregateShare, SealedKey
+from secprune.packing import row_sums, unpack
+from secprune.protocols.words import words_from_bytes, words_to_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from secprune.crypto.identity import Identity
+    from secprune.packing import Chunk, Counts, Words
+    from secprune.protocols.api import Round
+
+
+def add_shares(chunk: Chunk, shares: Iterable[Words]) -> Words:
+    """Sum of one aggregator's shares of a chunk over the cohort, mod 2^64: (groups, columns)."""
+    total = np.zeros(chunk.shape, np.uint64)
+    for share in shares:
+        total += share
+    return total
+
+
+def share_context(round_: Round, aggregator: str) -> Context:
+    """What an aggregate share is bound to."""
+    coordinator = round_.task.coordinator.name
+    return Context(round_.task_id, round_.index, "aggregate", aggregator, coordinator, coordinator)
+
+
+class AggregateWriter:
+    """Seals an aggregator's share of the sum to the coordinator."""
+
+    def __init__(self, round_: Round, aggregator: str, content_key: bytes) -> None:
+        context = share_context(round_, aggregator)
+        self._cipher = ChunkCipher(content_key, context, count=len(round_.layout.chunks))
+        self.key = SealedKey(
+            receiver=context.receiver,
+            sealed=seal_secret(content_key, round_.task.coordinator.sealing_key, context),
+        )
+
+    def seal(self, chunk: Chunk, total: Words) -> bytes:
+        """Bytes of one chunk for the exchange."""
+        return self._cipher.seal(chunk.index, words_to_bytes(total))
+
+
+class AggregateReader:
+    """Opens one aggregator's share of the sum. Run by the coordinator.
+
+    Raises:
+        RemoteMisbehaviourError: the aggregator sealed something else than a share of this round.
+    """
+
+    def __init__(self, round_: Round, aggregator: str, message: AggregateShare, identity: Identity) -> None:
+        context = share_context(round_, aggregator)
+        if len(message.parcel.chunks) != len(round_.layout.chunks):
+            raise RemoteMisbehaviourError(
+                "an aggregate share has the wrong number of chunks", party=aggregator
+            )
+        content_key = open_secret(message.parcel.key.sealed, identity, context)
+        if len(content_key) != KEY_BYTES:
+            raise RemoteMisbehaviourError(
+                "an aggregate share has a key of the wrong length", party=aggregator
+            )
+        self._cipher = ChunkCipher(content_key, context, count=len(round_.layout.chunks))
+        self._aggregator = aggregator
+
+    def open(self, chunk: Chunk, data: bytes) -> Words:
+        """This aggregator's share of the chunk's sum."""
+        return words_from_bytes(self._cipher.open(chunk.index, data), chunk, sender=self._aggregator)
+
+
+def unshard(chunk: Chunk, shares: Sequence[Words], *, cohort_size: int) -> Counts:
+    """Put the sum together and check it as far as it can be checked: (rows, columns) counts.
+
+    Every count must be at most the cohort's size and every row must hold cohort_size * row_k votes. That
+    shows *that* somebody cheated after the reports were checked, not who.
+
+    Raises:
+        RemoteMisbehaviourError: the shares do not add up to a sum of pruning masks.
+    """
+    words = add_shares(chunk, shares)
+    slab = chunk.slab
+    rows = chunk.end_row - chunk.first_row
+    counts = unpack(words, base=slab.base, digits=slab.digits, rows=rows)
+    if np.any(row_sums(words) != chunk.row_sum_targets(cohort_size)) or int(counts.max()) > cohort_size:
+        raise RemoteMisbehaviourError(
+            f"the aggregators' shares of chunk {chunk.index} do not add up to a sum of {cohort_size} pruning masks",
+            party="the aggregators",
+            hint="no counts were written; compare the aggregators' records of this round",
+        )
+    return counts

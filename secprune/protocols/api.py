@@ -1,0 +1,98 @@
+"""What every protocol offers to the parties that run it, and the registry of protocols.
+
+A report is written and read chunk by chunk, so that no party holds more than a few chunks in memory:
+
+    client       ReportWriter.protect(chunk, words)       -> bytes for the exchange
+    aggregator   ReportReader.share(chunk, bytes)         -> this aggregator's share of the words
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
+
+from secprune.messages.types import Report, SealedKey
+from secprune.packing import Chunk, Layout, PackedMatrix, Words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from secprune.crypto.identity import Identity
+    from secprune.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One secure sum of a task: what all parties derive in the same way from the task alone."""
+
+    task: Task
+    task_id: str
+    index: int
+    layout: Layout
+
+    @classmethod
+    def of(cls, task: Task, index: int = 0) -> Round:
+        """The round's layout covers all matrices (one-shot pruning has a single round)."""
+        packed = [
+            PackedMatrix(m.name, m.rows, m.columns, task.pruning.row_k(m.columns))
+            for m in task.model.matrices
+        ]
+        return cls(task, task.task_id, index, Layout.of(packed, n_max=task.n_max))
+
+
+class ReportSecrets(Struct, frozen=True, kw_only=True):
+    """What a client draws once per round and keeps, so that a retry sends the same bytes.
+
+    `keys` are already sealed: HPKE draws randomness, so they are made once, with the secrets themselves.
+    """
+
+    content_key: bytes
+    seeds: tuple[bytes, ...]
+    keys: tuple[SealedKey, ...]
+
+    def __repr__(self) -> str:
+        return "ReportSecrets(<secret>)"
+
+
+class ReportWriter(Protocol):
+    """A client's side of one report."""
+
+    def protect(self, chunk: Chunk, words: Words) -> bytes:
+        """Bytes of one chunk for the exchange. Owns `words` from here on and may overwrite them."""
+
+
+class ReportReader(Protocol):
+    """One aggregator's side of one client's report."""
+
+    @property
+    def needs_bytes(self) -> bool:
+        """Whether this aggregator's share travels as chunks (else it comes from a seed)."""
+
+    def share(self, chunk: Chunk, data: bytes) -> Words:
+        """This aggregator's share of a chunk's words, (groups, columns); `data` is empty if not needed."""
+
+
+class SecureSum(Protocol):
+    """A protocol, as the parties see it."""
+
+    def new_secrets(self, round_: Round, client: str, entropy: Callable[[int], bytes]) -> ReportSecrets:
+        """Draw what protects one report. Run by the client, once per round."""
+
+    def writer(self, round_: Round, client: str, secrets: ReportSecrets) -> ReportWriter:
+        """Start writing a report. Run by the client."""
+
+    def reader(
+        self, round_: Round, client: str, report: Report, *, aggregator: str, identity: Identity
+    ) -> ReportReader:
+        """Start reading a report. Run by an aggregator; raises RemoteMisbehaviourError naming the client."""
+
+
+def secure_sum(task: Task) -> SecureSum:
+    """The protocol that a task names."""
+    from secprune.protocols.additive.sharing import AdditiveSharing  # noqa: PLC0415 - they import this module
+    from secprune.protocols.cleartext import Cleartext  # noqa: PLC0415
+
+    protocols: dict[str, SecureSum] = {"additive": AdditiveSharing(), "cleartext": Cleartext()}
+    return protocols[task.protocol.name]

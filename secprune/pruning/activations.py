@@ -1,0 +1,269 @@
+"""Run a decoder block by block and sum the squares of what enters each linear module.
+
+Decoder blocks want more than hidden states: masks, position embeddings, and other things that change from
+one release of transformers to the next. None of them is rebuilt here. A first pass through the model's
+own forward, with every block replaced by one that only records, captures all arguments of every block
+(of every block, because models with alternating local and global attention give them different ones);
+afterwards a block is called with exactly its own arguments and only the hidden states replaced.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from secprune.errors import ConfigurationError
+from secprune.pruning.models import block_linears, decoder_blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAX_BATCH_TOKENS = 2048
+"""Tokens in one forward: bounds the memory of activations whatever the number of windows is."""
+
+
+@dataclass(slots=True, eq=False)
+class SquareSum:
+    """The additive statistic behind Wanda: sums over tokens of the squares of each input feature.
+
+    Attributes:
+        square_sum: (columns,) float64, sum over tokens of x_j^2.
+        tokens: how many tokens were summed; 0 for a module that the forward never reached.
+    """
+
+    square_sum: Tensor
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Call:
+    """One block's arguments for one batch; the hidden states are left out, they change."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    positional: bool  # were the hidden states args[0], or the keyword hidden_states?
+
+
+class _Interner:
+    """Keeps equal tensors once: masks and positions are mostly the same for all batches and blocks."""
+
+    def __init__(self) -> None:
+        self.seen: dict[
+            int, tuple[Tensor, Tensor]
+        ] = {}  # in this batch, id of a tensor: itself, what is kept
+        self._first: dict[tuple[object, ...], Tensor] = {}  # of the first batch, by place in the arguments
+
+    def intern(self, tensor: Tensor, path: tuple[object, ...]) -> Tensor:
+        if id(tensor) not in self.seen:
+            first = self._first.setdefault(path, tensor)
+            same = first.dtype == tensor.dtype and torch.equal(first, tensor)
+            self.seen[id(tensor)] = (tensor, first if same else tensor)
+        return self.seen[id(tensor)][1]
+
+
+class _LeaveForwardError(Exception):
+    """Leaves the model's own forward once all is known, before the costly output head."""
+
+
+class BlockRunner:
+    """The decoder's blocks, one at a time, on a fixed set of windows.
+
+    For block i: `statistics(i)`, then change its weights, then `advance(i)`; in order.
+    Memory: the hidden states of all windows once, and the activations of one block for one batch.
+
+    Args:
+        model: a causal LM in eval mode.
+        windows: (windows, sequence_length) int64, all of one length, nothing padded.
+        device: where to compute; a block is moved there while it runs and back afterwards.
+            Default: where the model's parameters are.
+
+    Raises:
+        ConfigurationError: no decoder blocks found, or blocks of an unknown calling convention.
+    """
+
+    def __init__(self, model: Any, windows: Tensor, *, device: torch.device | None = None) -> None:
+        self._prefix, self._blocks = decoder_blocks(model)
+        self._home = next(model.parameters()).device
+        self.device = self._home if device is None else device
+        self._next = 0
+        self._hidden: list[Tensor] = []  # of each batch: (b, L, hidden)
+        self._calls: list[list[_Call]] = []  # of each batch: one call per block
+        self._capture(model, windows.to(self._home))
+
+    @property
+    def blocks(self) -> int:
+        """Number of decoder blocks."""
+        return len(self._blocks)
+
+    def weight(self, name: str) -> nn.Parameter:
+        """The (rows, columns) weight of that checkpoint name, to be read and changed in place."""
+        index, _, path = name.removeprefix(f"{self._prefix}.").partition(".")
+        return self._blocks[int(index)].get_parameter(path)
+
+    def statistics(self, index: int) -> dict[str, SquareSum]:
+        """Square-sums of all linear modules of one block, from a forward of its present weights.
+
+        Args:
+            index: the block; all blocks before it have been advanced, it has not.
+
+        Returns:
+            For each weight name in model order, the sums over all tokens of all windows.
+
+        Source: Wanda (arXiv 2306.11695), sec. 3; unlike its code, not divided by the number of sequences.
+        """
+        self._expect(index)
+        sums: dict[str, SquareSum] = {}
+        seen: dict[int, tuple[Tensor, Tensor]] = {}  # id of an input: the input itself, its square-sum
+        hooks = []
+        for path, linear in block_linears(self._blocks[index]).items():
+            zeros = torch.zeros(linear.in_features, dtype=torch.float64, device=self.device)
+            statistic = sums[f"{self._prefix}.{index}.{path}.weight"] = SquareSum(zeros)
+            hooks.append(linear.register_forward_pre_hook(_adder(statistic, seen), with_kwargs=True))
+        self._blocks[index].to(self.device)
+        try:
+            for batch in range(len(self._hidden)):
+                self._forward(index, batch)
+                seen.clear()  # ids are unique only as long as the tensors live
+        finally:
+            self._blocks[index].to(self._home)
+            for hook in hooks:
+                hook.remove()
+        return sums
+
+    def advance(self, index: int) -> None:
+        """Run one block with its present (now pruned) weights: its outputs are what the next one sees."""
+        self._expect(index)
+        self._blocks[index].to(self.device)
+        try:
+            for batch in range(len(self._hidden)):
+                self._hidden[batch] = self._forward(index, batch)
+        finally:
+            self._blocks[index].to(self._home)
+        self._next += 1
+
+    def _expect(self, index: int) -> None:
+        if index != self._next:
+            raise RuntimeError(f"block {index} asked for, but the hidden states are those of {self._next}")
+
+    @torch.inference_mode()
+    def _forward(self, index: int, batch: int) -> Tensor:
+        call, hidden = self._calls[batch][index], self._hidden[batch].to(self.device)
+        kwargs = _map_tensors(lambda tensor, _: tensor.to(self.device), call.kwargs)
+        args = _map_tensors(lambda tensor, _: tensor.to(self.device), call.args)
+        if call.positional:
+            output = self._blocks[index](hidden, *args, **kwargs)
+        else:
+            output = self._blocks[index](*args, hidden_states=hidden, **kwargs)
+        # transformers 4.x: a tuple that begins with the hidden states; 5.x: the hidden states.
+        result: Tensor = output[0] if isinstance(output, tuple) else output
+        return result
+
+    @torch.inference_mode()
+    def _capture(self, model: Any, windows: Tensor) -> None:
+        returns = self._returned_length(model, windows[:1, :2])
+        interner = _Interner()
+        step = max(1, MAX_BATCH_TOKENS // windows.shape[1])
+        previous = [block.__dict__.get("forward") for block in self._blocks]
+        try:
+            for start in range(0, len(windows), step):
+                calls: list[_Call] = []
+                interner.seen.clear()
+                for index, block in enumerate(self._blocks):
+                    # An instance attribute hides the class's forward, and hooks of others stay in place.
+                    block.forward = self._recorder(index, calls, returns, interner)
+                with suppress(_LeaveForwardError):
+                    model(input_ids=windows[start : start + step], use_cache=False)
+                if len(calls) != len(self._blocks):
+                    raise ConfigurationError(
+                        f"the model ran {len(calls)} of its {len(self._blocks)} decoder blocks",
+                        hint="models that skip or repeat blocks cannot be pruned block by block",
+                    )
+                self._calls.append(calls)
+        finally:
+            for block, forward in zip(self._blocks, previous, strict=True):
+                del block.forward
+                if forward is not None:
+                    block.forward = forward
+
+    def _recorder(
+        self, index: int, calls: list[_Call], returns: int | None, interner: _Interner
+    ) -> Callable[..., Any]:
+        """Stands in for block `index`: notes its arguments and hands the hidden states through."""
+
+        def record(*args: Any, **kwargs: Any) -> Any:
+            hidden = args[0] if args else kwargs.pop("hidden_states", None)
+            if not isinstance(hidden, Tensor) or len(calls) != index:
+                raise ConfigurationError(
+                    f"{type(self._blocks[index]).__name__} is not called as transformers calls its blocks",
+                    hint="choose another model, or report its architecture",
+                )
+            calls.append(
+                _Call(
+                    _map_tensors(interner.intern, args[1:], (index, "args")),
+                    _map_tensors(interner.intern, kwargs, (index, "kwargs")),
+                    positional=bool(args),
+                )
+            )
+            if index == 0:
+                self._hidden.append(hidden)
+            if index + 1 == len(self._blocks):
+                raise _LeaveForwardError
+            return hidden if returns is None else (hidden,) + (None,) * (returns - 1)
+
+        return record
+
+    def _returned_length(self, model: Any, tokens: Tensor) -> int | None:
+        """What the model expects its blocks to return: None for a tensor, else the length of the tuple."""
+        outputs: list[Any] = []
+
+        def note(_module: nn.Module, _args: Any, output: Any) -> None:
+            outputs.append(output)
+            raise _LeaveForwardError
+
+        hook = self._blocks[0].register_forward_hook(note)
+        try:
+            with suppress(_LeaveForwardError):
+                model(input_ids=tokens, use_cache=False)
+        finally:
+            hook.remove()
+        return len(outputs[0]) if outputs and isinstance(outputs[0], tuple) else None
+
+
+def _adder(statistic: SquareSum, seen: dict[int, tuple[Tensor, Tensor]]) -> Callable[..., None]:
+    def add(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        inputs = args[0] if args else kwargs["input"]  # (..., columns)
+        if id(inputs) not in seen:
+            # One squaring for q, k and v, which get the same tensor object; the tensor is kept with its
+            # sum, so that its id cannot be given to another one while `seen` is in use.
+            seen[id(inputs)] = (inputs, _square_sum(inputs))
+        statistic.square_sum += seen[id(inputs)][1]
+        statistic.tokens += inputs.numel() // inputs.shape[-1]
+
+    return add
+
+
+def _square_sum(inputs: Tensor) -> Tensor:
+    """Sum of squares over all but the last dimension: per window in float32 or better, then float64."""
+    wide = inputs.to(torch.promote_types(inputs.dtype, torch.float32))
+    windows = (
+        wide.reshape(-1, *wide.shape[-2:]) if wide.dim() > 1 else wide.reshape(1, 1, -1)
+    )  # (b, t, columns)
+    return windows.square().sum(dim=1).double().sum(dim=0)  # (columns,)
+
+
+def _map_tensors(
+    function: Callable[[Tensor, tuple[object, ...]], Tensor], value: Any, path: tuple[object, ...] = ()
+) -> Any:
+    """Apply a function to every tensor in nested tuples, lists and dicts; leave all else as it is."""
+    if isinstance(value, Tensor):
+        return function(value, path)
+    if type(value) in {tuple, list}:
+        items = (_map_tensors(function, item, (*path, place)) for place, item in enumerate(value))
+        return type(value)(items)
+    if type(value) is dict:
+        return {key: _map_tensors(function, item, (*path, key)) for key, item in value.items()}
+    return value

@@ -1,0 +1,238 @@
+"""The pruned checkpoint: the dense one, byte for byte, with exact zeros where the pruning mask says so.
+
+Stock transformers, vLLM and lm-eval load it because nothing about it is new: the same files, headers,
+dtypes and keys. Weights are streamed as bits, one matrix at a time; no float is ever computed with, so
+what is kept is kept exactly, on every machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from secprune.errors import ConfigurationError, LocalMisuseError
+from secprune.files import environment_error, sync_directory
+from secprune.pruning.tensorfile import (
+    INDEX_NAME,
+    SINGLE_NAME,
+    CheckpointFiles,
+    TensorFile,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import BinaryIO
+
+    from numpy.typing import NDArray
+
+    MaskOf = Callable[[str], NDArray[np.bool_]]
+
+WEIGHT_PATTERNS = ("config.json", "*.safetensors", "*.safetensors.index.json")
+TOKENIZER_PATTERNS = (
+    "tokenizer*.json",
+    "tokenizer.model",
+    "vocab*",
+    "merges*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+)
+_COPIED_PATTERNS = ("config.json", "generation_config.json", *TOKENIZER_PATTERNS, "LICENSE*", "NOTICE*")
+_CHUNK = 8 << 20
+_PRUNABLE = {"F16", "BF16", "F32", "F64"}
+
+
+def weights_digest(directory: Path) -> str:
+    """Identifies a checkpoint's weights: all parties of a task must prune the same model.
+
+    Returns:
+        "sha256:<hex>" over the canonical JSON of {file name: SHA-256} of config.json, the safetensors
+        files and their index.
+
+    Raises:
+        LocalMisuseError: no such directory, or no weights in it.
+    """
+    return _digest(directory, WEIGHT_PATTERNS, "safetensors files")
+
+
+def tokenizer_digest(directory: Path) -> str:
+    """Identifies a checkpoint's tokenizer: other tokens would mean other statistics.
+
+    Returns:
+        "sha256:<hex>" over the canonical JSON of {file name: SHA-256} of those tokenizer files that exist.
+
+    Raises:
+        LocalMisuseError: no such directory, or no tokenizer in it.
+    """
+    return _digest(directory, TOKENIZER_PATTERNS, "tokenizer files")
+
+
+def matrix_sparsity(directory: Path, name: str) -> tuple[int, int]:
+    """How many entries of a tensor are exactly zero (-0.0 counts), and how many it has.
+
+    Raises:
+        ConfigurationError: no such tensor, or not of a float type.
+    """
+    files = CheckpointFiles(directory)
+    dtype, _ = files.entry(name)
+    if dtype not in _PRUNABLE:
+        raise ConfigurationError(f"{name} is {dtype}, not a float matrix", hint="name a weight matrix")
+    raw = files.raw(name)
+    return raw.size - int(np.count_nonzero(raw << 1)), raw.size  # the shift drops the sign bit
+
+
+def write_pruned_checkpoint(
+    source_dir: Path,
+    target_dir: Path,
+    masks: MaskOf | Mapping[str, NDArray[np.bool_]],
+    matrices: Sequence[tuple[str, int, int]],
+    extra_files: Mapping[str, bytes] | None = None,
+) -> None:
+    """Write the pruned copy of a checkpoint: whole and durable, or not at all.
+
+    It grows in a hidden directory beside the target and is renamed at the end. A process that is killed
+    leaves that directory (`.<name>.<random>.partial`) behind and never a half-written checkpoint.
+
+    Args:
+        source_dir: the dense checkpoint.
+        target_dir: must not exist, or be an empty directory.
+        masks: gives the pruning mask of a matrix by its name, (rows, columns) bool, True = prune; asked
+            once for each matrix, in the order of the data in the files.
+        matrices: name, rows and columns of each matrix that is pruned.
+        extra_files: further files by name, such as the provenance in secprune.json.
+
+    Raises:
+        LocalMisuseError: the target is not empty, a path is wrong, or an extra file's name is not free.
+        ConfigurationError: a matrix or mask does not fit the checkpoint, or the checkpoint is quantized.
+        LocalEnvironmentError: disk full, or a path that cannot be read or written.
+    """
+    files = CheckpointFiles(source_dir)
+    _check_unquantized(source_dir)
+    pruned = {name: (rows, columns) for name, rows, columns in matrices}
+    for name, shape in pruned.items():
+        if files.entry(name)[0] not in _PRUNABLE or files.entry(name)[1] != shape:
+            raise ConfigurationError(
+                f"{name} in {source_dir} is {files.entry(name)}, not a float matrix of shape {shape}",
+                hint="use the checkpoint that the task names",
+            )
+    copied = _matching(source_dir, _COPIED_PATTERNS)
+    if files.files[0].path.name != SINGLE_NAME:  # an index beside a single file is a stray one
+        copied.append(source_dir / INDEX_NAME)
+    extra = dict(extra_files or {})
+    _check_names(extra, [file.name for file in copied] + [file.path.name for file in files.files])
+    if target_dir.exists() and not (target_dir.is_dir() and not any(target_dir.iterdir())):
+        raise LocalMisuseError(
+            f"{target_dir} exists and is not empty",
+            hint="choose a new directory; nothing is ever overwritten",
+        )
+    mask_of: MaskOf = masks if callable(masks) else masks.__getitem__
+    temporary = target_dir.with_name(f".{target_dir.name}.{secrets.token_hex(4)}.partial")
+    try:
+        target_dir.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+        for file in files.files:
+            _copy_pruned(file, temporary / file.path.name, pruned, mask_of)
+        for source in copied:
+            _write(temporary / source.name, [source.read_bytes()])
+        for name, content in extra.items():
+            _write(temporary / name, [content])
+        sync_directory(temporary)
+        temporary.rename(target_dir)  # atomic; the system refuses a target that is not empty by now
+        sync_directory(target_dir.parent)
+    except OSError as error:
+        raise environment_error(f"write {target_dir}", error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _copy_pruned(
+    file: TensorFile, target: Path, pruned: Mapping[str, tuple[int, int]], mask_of: MaskOf
+) -> None:
+    def pieces(source: BinaryIO) -> Iterable[bytes]:
+        yield source.read(file.data_start)
+        for name in file.names:  # in the order of the data, which has no holes
+            if name in pruned:
+                yield from _pruned_rows(file.raw(name), _checked_mask(name, mask_of(name), pruned[name]))
+            else:
+                begin, end = file.span(name)
+                source.seek(begin)
+                for start in range(begin, end, _CHUNK):
+                    yield source.read(min(_CHUNK, end - start))
+
+    with file.path.open("rb") as source:
+        _write(target, pieces(source))
+
+
+def _pruned_rows(raw: NDArray[Any], mask: NDArray[np.bool_]) -> Iterable[bytes]:
+    rows = max(1, _CHUNK // max(1, raw.itemsize * raw.shape[1]))
+    for start in range(0, raw.shape[0], rows):
+        part = raw[start : start + rows].copy()  # (rows, columns), the file's bits
+        part[mask[start : start + rows]] = 0
+        yield part.tobytes()
+
+
+def _checked_mask(name: str, mask: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    if mask.dtype != np.bool_ or mask.shape != shape:
+        raise ConfigurationError(
+            f"the pruning mask of {name} is {mask.dtype} {mask.shape}, not bool {shape}",
+            hint="use the masks of the same task",
+        )
+    return mask
+
+
+def _write(path: Path, pieces: Iterable[bytes]) -> None:
+    with path.open("xb") as file:
+        for piece in pieces:
+            file.write(piece)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _check_unquantized(directory: Path) -> None:
+    try:
+        config = json.loads((directory / "config.json").read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigurationError(
+            f"{directory} has no readable config.json", hint="download or copy the checkpoint again"
+        ) from error
+    if not isinstance(config, dict) or config.get("quantization_config") is not None:
+        raise ConfigurationError(
+            f"the model in {directory} is quantized: its stored weights are not the ones it computes with",
+            hint="prune the unquantized checkpoint, and quantize the pruned one afterwards",
+        )
+
+
+def _check_names(extra: Mapping[str, bytes], taken: Sequence[str]) -> None:
+    for name in extra:
+        if name in {"", ".."} or Path(name).name != name or name in taken:
+            raise LocalMisuseError(
+                f"an extra file cannot be named {name!r}",
+                hint="use a plain name that the checkpoint does not have",
+            )
+
+
+def _matching(directory: Path, patterns: Iterable[str]) -> list[Path]:
+    found = {file for pattern in patterns for file in directory.glob(pattern) if file.is_file()}
+    return sorted(found)
+
+
+def _digest(directory: Path, patterns: tuple[str, ...], what: str) -> str:
+    files = _matching(directory, patterns)
+    if not any(file.name != "config.json" for file in files):
+        raise LocalMisuseError(f"{directory} holds no {what}", hint="give the directory of a checkpoint")
+    digests = {}
+    for path in files:
+        try:
+            with path.open("rb") as file:
+                digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise environment_error(f"read {path}", error) from error
+    canonical = json.dumps(digests, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"

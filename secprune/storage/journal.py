@@ -1,0 +1,198 @@
+"""A party's journal: what it must not forget between a crash and the next start. SQLite, WAL.
+
+Rule 1: checkpoint, then send. What is sent stands here first, byte for byte, and a retry sends these
+bytes; one message for each (round, phase, subject), so that a party cannot contradict itself.
+Rule 2: the first valid message of a peer for (round, phase, subject) stands; a different second one is
+evidence, not an update.
+Rule 3: a release is recorded before it is made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from secprune.errors import LocalEnvironmentError
+from secprune.files import PRIVATE_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS secret (task TEXT, round INTEGER, purpose TEXT, value BLOB NOT NULL,
+    PRIMARY KEY (task, round, purpose));
+CREATE TABLE IF NOT EXISTS state (task TEXT, round INTEGER, value BLOB NOT NULL, PRIMARY KEY (task, round));
+CREATE TABLE IF NOT EXISTS outbox (task TEXT, round INTEGER, phase TEXT, subject TEXT, envelope BLOB NOT NULL,
+    PRIMARY KEY (task, round, phase, subject));
+CREATE TABLE IF NOT EXISTS inbox (task TEXT, round INTEGER, phase TEXT, sender TEXT, subject TEXT,
+    digest TEXT NOT NULL, PRIMARY KEY (task, round, phase, sender, subject));
+CREATE TABLE IF NOT EXISTS row_sums (task TEXT, round INTEGER, report TEXT, value BLOB NOT NULL,
+    PRIMARY KEY (task, round, report));
+CREATE TABLE IF NOT EXISTS release (model TEXT, task TEXT, round INTEGER, members TEXT NOT NULL,
+    PRIMARY KEY (task, round));
+CREATE TABLE IF NOT EXISTS incident (task TEXT, round INTEGER, party TEXT, what TEXT,
+    PRIMARY KEY (task, round, party, what));
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to send: phase, what it is about (a client's name, or ""), and its envelope."""
+
+    phase: str
+    subject: str
+    envelope: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One aggregate share that this party let go."""
+
+    model: str
+    task_id: str
+    round: int
+    members: tuple[str, ...]
+
+
+class Journal:
+    """The journal of one party for one round of one task (several rounds share a file).
+
+    Args:
+        path: the SQLite file, created with mode 0600.
+        task_id: of the task.
+        round_index: of the round.
+    """
+
+    def __init__(self, path: Path, *, task_id: str, round_index: int) -> None:
+        self._key = (task_id, round_index)
+        with _database_errors():
+            path.touch(mode=PRIVATE_FILE, exist_ok=True)
+            self._db = sqlite3.connect(path, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def secret(self, purpose: str, make: Callable[[], bytes]) -> bytes:
+        """The secret drawn for `purpose` in this round; drawn by `make` and stored the first time."""
+        with self._transaction() as db:
+            row = db.execute(
+                "SELECT value FROM secret WHERE task = ? AND round = ? AND purpose = ?", (*self._key, purpose)
+            ).fetchone()
+            if row is not None:
+                return bytes(row[0])
+            value = make()
+            db.execute("INSERT INTO secret VALUES (?, ?, ?, ?)", (*self._key, purpose, value))
+            return value
+
+    def state(self) -> bytes | None:
+        """The state of the last checkpoint, or None."""
+        with _database_errors():
+            row = self._db.execute(
+                "SELECT value FROM state WHERE task = ? AND round = ?", self._key
+            ).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def checkpoint(self, *, state: bytes | None = None, outgoing: Sequence[Outgoing] = ()) -> None:
+        """Store a state and the messages that belong to it in one transaction."""
+        with self._transaction() as db:
+            if state is not None:
+                db.execute("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", (*self._key, state))
+            for message in outgoing:
+                db.execute(
+                    "INSERT OR IGNORE INTO outbox VALUES (?, ?, ?, ?, ?)",
+                    (*self._key, message.phase, message.subject, message.envelope),
+                )
+
+    def outbox(self) -> list[Outgoing]:
+        """All messages this party has committed itself to in this round."""
+        with _database_errors():
+            rows = self._db.execute(
+                "SELECT phase, subject, envelope FROM outbox WHERE task = ? AND round = ? ORDER BY rowid",
+                self._key,
+            ).fetchall()
+        return [Outgoing(phase, subject, bytes(envelope)) for phase, subject, envelope in rows]
+
+    def first_seen(self, phase: str, sender: str, subject: str, digest: str) -> str:
+        """Record a peer's message unless there is one; the digest of the one that stands."""
+        key = (*self._key, phase, sender, subject)
+        with self._transaction() as db:
+            db.execute("INSERT OR IGNORE INTO inbox VALUES (?, ?, ?, ?, ?, ?)", (*key, digest))
+            row = db.execute(
+                "SELECT digest FROM inbox WHERE task = ? AND round = ? AND phase = ? AND sender = ?"
+                " AND subject = ?",
+                key,
+            ).fetchone()
+        return str(row[0])
+
+    def row_sums(self, report: str) -> bytes | None:
+        """This aggregator's own row-sum words of a report it has read, or None."""
+        with _database_errors():
+            row = self._db.execute(
+                "SELECT value FROM row_sums WHERE task = ? AND round = ? AND report = ?", (*self._key, report)
+            ).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def keep_row_sums(self, report: str, words: bytes) -> None:
+        """Store this aggregator's own row-sum words of a report."""
+        with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO row_sums VALUES (?, ?, ?, ?)", (*self._key, report, words))
+
+    def record_release(self, model: str, members: Sequence[str]) -> None:
+        """Record that this round's share is about to be released; one release per round, for ever."""
+        with self._transaction() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO release VALUES (?, ?, ?, ?)", (model, *self._key, " ".join(members))
+            )
+
+    def releases(self, model: str) -> list[Release]:
+        """All releases of sums over this model that this party took part in, any task."""
+        with _database_errors():
+            rows = self._db.execute(
+                "SELECT model, task, round, members FROM release WHERE model = ?", (model,)
+            ).fetchall()
+        return [Release(m, task, index, tuple(members.split())) for m, task, index, members in rows]
+
+    def note(self, party: str, what: str) -> bool:
+        """Remember an incident for `status`; whether it is a new one."""
+        with self._transaction() as db:
+            cursor = db.execute(
+                "INSERT OR IGNORE INTO incident VALUES (?, ?, ?, ?)", (*self._key, party, what)
+            )
+            return cursor.rowcount > 0
+
+    def incidents(self) -> list[tuple[str, str]]:
+        """Incidents of this round: (who is to blame, what happened)."""
+        with _database_errors():
+            return self._db.execute(
+                "SELECT party, what FROM incident WHERE task = ? AND round = ? ORDER BY rowid", self._key
+            ).fetchall()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with _database_errors():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                if self._db.in_transaction:  # a full disk makes SQLite roll back by itself
+                    self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+
+@contextlib.contextmanager
+def _database_errors() -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise LocalEnvironmentError(
+            f"the journal cannot be used: {error}",
+            hint="check free space and permissions of the party's directory, then run the same command again",
+        ) from error

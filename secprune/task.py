@@ -1,0 +1,219 @@
+"""The task: everything all parties of a study agree on, and the digest that names it.
+
+One TOML file. Its canonical form (JSON, keys sorted, no spaces, UTF-8) is hashed to the *task id*, and
+the id goes into every signature, sealed message and key derivation, so that two parties with different
+tasks never produce anything that fits together. Unknown keys are refused.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from fractions import Fraction
+from typing import Annotated, Literal
+
+import msgspec
+import tomli_w
+from msgspec import Meta, Struct
+
+from secprune.errors import ConfigurationError
+from secprune.ids import Digest, MatrixName, Name, Role, sha256
+
+ProtocolName = Literal["additive", "cleartext"]
+
+MIN_COHORT = 3
+"""Below three clients the sum tells each member the other's pruning mask."""
+
+_Positive = Annotated[int, Meta(ge=1, lt=2**31)]
+_Key = Annotated[bytes, Meta(min_length=32, max_length=4096)]
+
+
+class MatrixSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A prunable weight matrix of the model, (rows, columns) as stored in the checkpoint."""
+
+    name: MatrixName
+    rows: _Positive
+    columns: _Positive
+
+
+class ModelSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which public model is pruned; every party that holds it checks the digests."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=200)]
+    weights_digest: Digest
+    tokenizer_digest: Digest
+    matrices: Annotated[tuple[MatrixSpec, ...], Meta(min_length=1, max_length=100_000)]
+
+
+class PruningSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is computed: FedPrLLM (arXiv 2505.13547), one-shot, with Wanda at each client."""
+
+    algorithm: Literal["fedprllm"] = "fedprllm"
+    local_pruner: Literal["wanda"] = "wanda"
+    local_comparison: Literal["row"] = "row"
+    server_comparison: Literal["layer"] = "layer"
+    ties: Literal["votes-magnitude-index"] = "votes-magnitude-index"
+    activations: Literal["sequential"] = "sequential"
+    sparsity: Annotated[str, Meta(pattern=r"^[0-9]{1,9}(/[1-9][0-9]{0,8}|\.[0-9]{1,9})?\Z")]
+    sequence_length: Annotated[int, Meta(ge=2, le=2**20)]
+    max_windows: _Positive
+    max_zero_vote_share: Annotated[str, Meta(pattern=r"^[0-9]{1,9}(/[1-9][0-9]{0,8}|\.[0-9]{1,9})?\Z")] = (
+        "1/100"
+    )
+
+    @property
+    def exact_sparsity(self) -> Fraction:
+        """Sparsity as an exact rational: 0.29 of 100 columns is 29, which floating point makes 28."""
+        return Fraction(self.sparsity)
+
+    def row_k(self, columns: int) -> int:
+        """Weights that a client prunes in each row: floor(C * s)."""
+        return int(columns * self.exact_sparsity)
+
+    def layer_k(self, rows: int, columns: int) -> int:
+        """Weights that the final pruning mask removes from a matrix: floor(R * C * s)."""
+        return int(rows * columns * self.exact_sparsity)
+
+
+class ProtocolSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the sum is protected, and below which cohort nothing is released."""
+
+    name: ProtocolName
+    min_clients: Annotated[int, Meta(ge=1, lt=2**16)]
+
+
+class PrivacySpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the server side learns, and what is done to it for patients."""
+
+    payload: Literal["counts"] = "counts"
+    mechanism: Literal["none"] = "none"
+
+
+class PartySpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A party's public card: who it is and the keys it signs and receives with."""
+
+    role: Role
+    name: Name
+    signing_key: _Key
+    sealing_key: _Key
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the card, to be compared over another channel (telephone, paper)."""
+        return sha256(b"secprune/card/v1\0" + msgspec.json.encode(self, order="sorted"))
+
+
+class Task(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, cache_hash=True):
+    """One study: model, pruning, protocol, privacy and roster."""
+
+    version: Literal[1] = 1
+    study: Annotated[str, Meta(min_length=1, max_length=200)]
+    nonce: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+    protocol: ProtocolSpec
+    pruning: PruningSpec
+    privacy: PrivacySpec
+    model: ModelSpec
+    parties: Annotated[tuple[PartySpec, ...], Meta(min_length=1, max_length=2**16)]
+
+    @property
+    def canonical(self) -> bytes:
+        """Canonical form: JSON with sorted keys and no white space."""
+        return msgspec.json.encode(self, order="sorted")
+
+    @property
+    def task_id(self) -> str:
+        """Digest of the canonical form."""
+        return sha256(b"secprune/task/v1\0" + self.canonical)
+
+    def names(self, role: Role) -> tuple[str, ...]:
+        """Names of all parties of one role, in roster order."""
+        return tuple(p.name for p in self.parties if p.role == role)
+
+    @property
+    def n_max(self) -> int:
+        """Clients in the roster: the only number that counter widths are derived from."""
+        return len(self.names("client"))
+
+    @property
+    def coordinator(self) -> PartySpec:
+        """The one coordinator."""
+        return next(p for p in self.parties if p.role == "coordinator")
+
+    def party(self, name: str) -> PartySpec:
+        """The roster's entry of `name`.
+
+        Raises:
+            ConfigurationError: nobody of that name is in the roster.
+        """
+        for party in self.parties:
+            if party.name == name:
+                return party
+        raise ConfigurationError(
+            f"{name!r} is not in the task's roster", hint="ask the coordinator to enrol this party's card"
+        )
+
+    def to_toml(self) -> str:
+        """The file that parties exchange and people read; long lists come last."""
+        return tomli_w.dumps(msgspec.to_builtins(self))
+
+
+def parse_task(text: str) -> Task:
+    """Read a task file and check that it makes sense.
+
+    Raises:
+        ConfigurationError: not TOML, an unknown or missing key, a value out of range, or parts that
+            contradict each other.
+    """
+    try:
+        task = msgspec.convert(tomllib.loads(text), Task)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ConfigurationError(
+            f"the task file is not valid: {error}", hint="ask the coordinator for the original file"
+        ) from error
+    check_task(task)
+    return task
+
+
+def check_task(task: Task) -> None:
+    """Refuse a task whose parts contradict each other.
+
+    Raises:
+        ConfigurationError: says which part, and what would be allowed.
+    """
+    names = [p.name for p in task.parties]
+    if len(set(names)) != len(names):
+        raise ConfigurationError("two parties of the roster have the same name")
+    keys = [key for p in task.parties for key in (p.signing_key, p.sealing_key)]
+    if len(set(keys)) != len(keys):
+        raise ConfigurationError(
+            "two parties of the roster share a key",
+            hint="every party makes its own keys with `secprune keys new`; no key is ever copied",
+        )
+    if len(task.names("coordinator")) != 1:
+        raise ConfigurationError("the roster must hold exactly one coordinator")
+    matrices = [m.name for m in task.model.matrices]
+    if len(set(matrices)) != len(matrices):
+        raise ConfigurationError("a weight matrix stands twice in the task")
+    if not 0 < task.pruning.exact_sparsity < 1:
+        raise ConfigurationError(f"sparsity {task.pruning.sparsity} is not between 0 and 1")
+    _check_cohort(task)
+
+
+def _check_cohort(task: Task) -> None:
+    aggregators, floor = len(task.names("aggregator")), task.protocol.min_clients
+    if floor > task.n_max:
+        raise ConfigurationError(f"min_clients is {floor}, but the roster holds only {task.n_max} clients")
+    if task.protocol.name == "cleartext":
+        if aggregators < 1:
+            raise ConfigurationError("cleartext needs an aggregator")
+        return
+    if aggregators < 2:
+        raise ConfigurationError(
+            f"additive sharing needs two or more aggregators at organisations that do not collude, not "
+            f"{aggregators}",
+            hint="enrol a second organisation",
+        )
+    if floor < MIN_COHORT:
+        raise ConfigurationError(
+            f"min_clients is {floor}; below {MIN_COHORT} the sum tells each client the other's pruning mask",
+            hint=f"set min_clients to {MIN_COHORT} or more",
+        )

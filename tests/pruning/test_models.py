@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file
+from tiny_models import VOCABULARY, make_checkpoint
+from torch import nn
+
+from secprune.errors import ConfigurationError, LocalMisuseError
+from secprune.pruning.models import (
+    PrunableMatrix,
+    check_checkpoint_keys,
+    decoder_blocks,
+    load_model,
+    load_tokenizer,
+    model_skeleton,
+    prunable_matrices,
+)
+
+_SIZES = {
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "pad_token_id": None,
+}
+# class of the config, prefix of its blocks, linear modules in a block
+FAMILIES = [
+    ("LlamaConfig", "model.layers", 7),
+    ("MistralConfig", "model.layers", 7),
+    ("Qwen2Config", "model.layers", 7),
+    ("GemmaConfig", "model.layers", 7),
+    ("PhiConfig", "model.layers", 6),
+    ("GPTNeoXConfig", "gpt_neox.layers", 4),
+    ("OPTConfig", "model.decoder.layers", 6),
+]
+
+
+def _skeleton(name, **more):
+    config = getattr(transformers, name)(**_SIZES, **more)
+    with torch.device("meta"):
+        return transformers.AutoModelForCausalLM.from_config(config)
+
+
+@pytest.mark.parametrize(("name", "prefix", "linears"), FAMILIES)
+def test_blocks_are_found_in_every_family(name, prefix, linears):
+    model = _skeleton(name)
+    found, blocks = decoder_blocks(model)
+    assert found == prefix
+    assert len(blocks) == 3
+    matrices = prunable_matrices(model)
+    assert len(matrices) == 3 * linears
+    parameters = dict(model.named_parameters())
+    for matrix in matrices:
+        assert tuple(parameters[matrix.name].shape) == (matrix.rows, matrix.columns)
+    order = [name for name in parameters if name in {matrix.name for matrix in matrices}]
+    assert order == [matrix.name for matrix in matrices]
+
+
+def test_decoder_is_neither_a_list_of_experts_nor_a_smaller_tower():
+    def block(width):
+        experts = nn.ModuleList(nn.Linear(width, width) for _ in range(4))
+        return nn.ModuleDict({"experts": experts, "router": nn.Linear(width, 4)})
+
+    model = nn.ModuleDict(
+        {
+            "text": nn.ModuleList(block(16) for _ in range(2)),
+            "vision": nn.ModuleList(block(8) for _ in range(3)),
+            "norms": nn.ModuleList(nn.LayerNorm(5000) for _ in range(3)),
+        }
+    )
+    assert decoder_blocks(model) == ("text", model["text"])
+
+
+def test_model_without_linear_blocks_is_refused():
+    with pytest.raises(ConfigurationError, match="GPT2"):
+        decoder_blocks(_skeleton("GPT2Config"))
+
+
+@pytest.mark.parametrize("arch", ["llama", "qwen2", "opt"])
+def test_matrices_of_the_skeleton_are_those_of_the_file(tmp_path, arch):
+    make_checkpoint(tmp_path, arch)
+    skeleton = model_skeleton(tmp_path)
+    assert all(parameter.device.type == "meta" for parameter in skeleton.parameters())
+    matrices = prunable_matrices(skeleton)
+    assert matrices == prunable_matrices(load_model(tmp_path))
+    stored = load_file(tmp_path / "model.safetensors")
+    for matrix in matrices:
+        assert tuple(stored[matrix.name].shape) == (matrix.rows, matrix.columns)
+    check_checkpoint_keys(tmp_path, matrices)
+
+
+def test_matrix_that_is_not_in_the_file_is_refused(tmp_path):
+    make_checkpoint(tmp_path)
+    good = prunable_matrices(model_skeleton(tmp_path))[0]
+    for bad in (
+        PrunableMatrix(good.name.removeprefix("model."), good.rows, good.columns),
+        PrunableMatrix(good.name, good.columns, good.rows + 1),
+    ):
+        with pytest.raises(ConfigurationError) as caught:
+            check_checkpoint_keys(tmp_path, [good, bad])
+        assert bad.name in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_dtype_is_the_stored_one_whatever_the_config_says(tmp_path, dtype):
+    make_checkpoint(tmp_path, dtype=dtype)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["dtype"] = config["torch_dtype"] = "float32" if dtype != torch.float32 else "bfloat16"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    model = load_model(tmp_path)
+    stored = load_file(tmp_path / "model.safetensors")
+    assert not model.training
+    assert not model.config.use_cache
+    for name, parameter in model.named_parameters():
+        assert parameter.dtype == dtype
+        assert torch.equal(parameter, stored[name])
+    assert load_model(tmp_path, dtype=torch.float64).model.norm.weight.dtype == torch.float64
+
+
+def test_tokenizer_is_the_one_that_was_saved(tmp_path, tokenizer):
+    make_checkpoint(tmp_path)
+    loaded = load_tokenizer(tmp_path)
+    text = "Fever settled on day 3; \u00b5g doses."
+    assert loaded(text)["input_ids"] == tokenizer(text)["input_ids"]
+    assert loaded.decode(loaded(text)["input_ids"]) == text
+    assert max(loaded(text)["input_ids"]) < VOCABULARY
+
+
+def test_wrong_paths_are_local_misuse(tmp_path):
+    for load in (load_model, load_tokenizer, model_skeleton):
+        with pytest.raises(LocalMisuseError, match="no model directory") as caught:
+            load(tmp_path / "nowhere")
+        assert caught.value.hint
+    make_checkpoint(tmp_path)
+    (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
+    with pytest.raises(LocalMisuseError, match=r"no model\.safetensors"):
+        load_model(tmp_path)
+
+
+def test_foreign_errors_do_not_leak(tmp_path):
+    make_checkpoint(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    for broken in ("{", json.dumps(config | {"model_type": "no-such-model"})):
+        (tmp_path / "config.json").write_text(broken)
+        for load in (load_model, model_skeleton):
+            with pytest.raises(ConfigurationError) as caught:
+                load(tmp_path)
+            assert caught.value.__cause__ is not None
+            assert caught.value.hint
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(ConfigurationError):
+        load_tokenizer(tmp_path)

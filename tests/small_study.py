@@ -1,0 +1,190 @@
+"""A whole study without a language model: real keys, files, exchange and parties, random pruning masks."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import tomli_w
+
+from secprune.crypto.entropy import random_bytes
+from secprune.crypto.envelope import sign
+from secprune.crypto.identity import Identity
+from secprune.files import private_directory
+from secprune.messages.types import TaskSignature
+from secprune.parties import client
+from secprune.parties.aggregator import Aggregator, AggregatorResult
+from secprune.parties.config import PARTY_FILE
+from secprune.parties.coordinator import COUNTS_FILE, Coordinator, RoundResult
+from secprune.parties.session import Patience, open_session
+from secprune.pruning.tensorfile import TensorFile
+from secprune.storage.keyfile import card_of, write_identity
+from secprune.storage.masks import write_masks
+from secprune.task import (
+    MatrixSpec,
+    ModelSpec,
+    PartySpec,
+    PrivacySpec,
+    ProtocolSpec,
+    PruningSpec,
+    Task,
+    check_task,
+)
+
+MATRICES = (("block.0.a.weight", 23, 16), ("block.0.b.weight", 8, 33), ("block.1.a.weight", 40, 16))
+NO_DIGEST = "sha256:" + "0" * 64
+
+
+@dataclass
+class SmallStudy:
+    """Directories of all parties of a study, under `root`."""
+
+    root: Path
+    task: Task
+    identities: dict[str, Identity]
+    masks: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+
+    @property
+    def clients(self) -> tuple[str, ...]:
+        return self.task.names("client")
+
+    @property
+    def aggregators(self) -> tuple[str, ...]:
+        return self.task.names("aggregator")
+
+    @property
+    def exchange(self) -> Path:
+        return self.root / "exchange"
+
+    def messages(self, phase: str) -> Path:
+        return self.exchange / "messages" / self.task.task_id.removeprefix("sha256:") / "0" / phase
+
+    def write_task(self, task: Task) -> None:
+        """Sign and publish a task; all party files point to it."""
+        self.task = task
+        coordinator = task.coordinator.name
+        signature = sign(
+            TaskSignature(task_id=task.task_id), signer=coordinator, identity=self.identities[coordinator]
+        )
+        (self.root / "task.toml").write_text(task.to_toml())
+        (self.root / "task.toml.sig").write_bytes(signature)
+
+    def write_party_file(self, name: str, **policy: object) -> None:
+        policy = {
+            "min_clients": self.task.protocol.min_clients,
+            "protocols": [self.task.protocol.name],
+            **policy,
+        }
+        content = {"task": "../task.toml", "exchange": "../exchange", "policy": policy}
+        (self.root / name / PARTY_FILE).write_text(tomli_w.dumps(content))
+
+    def make_masks(self, name: str, seed: int) -> None:
+        """Give a client random pruning masks with exactly row_k ones a row."""
+        rng = np.random.default_rng(seed)
+        masks = {}
+        for m in self.task.model.matrices:
+            order = rng.random((m.rows, m.columns)).argsort(axis=1)
+            masks[m.name] = order < self.task.pruning.row_k(m.columns)
+        self.put_masks(name, masks)
+
+    def put_masks(self, name: str, masks: dict[str, np.ndarray]) -> None:
+        self.masks[name] = masks
+        with open_session(self.root / name, "client") as session:
+            path = session.work / client.MASKS_FILE
+            write_masks(path, masks.items(), self.task.model.matrices, task_id=self.task.task_id)
+
+    def submit(self, *names: str) -> None:
+        for name in names or self.clients:
+            with open_session(self.root / name, "client") as session:
+                client.submit(session)
+
+    def run_aggregator(self, name: str, timeout_s: float = 60) -> AggregatorResult:
+        with open_session(self.root / name, "aggregator") as session:
+            return Aggregator(session).run(Patience(timeout_s, poll_s=0.01))
+
+    def run_coordinator(self, timeout_s: float = 60, close_after_s: float | None = None) -> RoundResult:
+        with open_session(self.root / self.task.coordinator.name, "coordinator") as session:
+            return Coordinator(session, close_after_s=close_after_s).run(Patience(timeout_s, poll_s=0.01))
+
+    def run_servers(self, timeout_s: float = 60, close_after_s: float | None = None) -> dict[str, object]:
+        """Run all aggregators and the coordinator at once; what each returned or raised, by name."""
+        outcomes: dict[str, object] = {}
+
+        def keep(name: str, run: object) -> None:
+            try:
+                outcomes[name] = run()  # type: ignore[operator]
+            except Exception as error:  # noqa: BLE001 - handed to the test
+                outcomes[name] = error
+
+        jobs = [(name, lambda name=name: self.run_aggregator(name, timeout_s)) for name in self.aggregators]
+        jobs.append((self.task.coordinator.name, lambda: self.run_coordinator(timeout_s, close_after_s)))
+        threads = [threading.Thread(target=keep, args=job) for job in jobs]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return outcomes
+
+    def counts(self) -> dict[str, np.ndarray]:
+        path = next((self.root / self.task.coordinator.name / "tasks").glob(f"*/{COUNTS_FILE}"))
+        stored = TensorFile(path)
+        return {name: np.array(stored.raw(name)) for name in stored.names}
+
+    def expected_counts(self, *names: str) -> dict[str, np.ndarray]:
+        return {
+            m.name: sum(self.masks[n][m.name].astype(int) for n in (names or self.clients))
+            for m in self.task.model.matrices
+        }
+
+    def incidents(self, name: str) -> list[tuple[str, str]]:
+        with open_session(self.root / name, self.task.party(name).role, exclusive=False) as session:
+            return session.journal.incidents()
+
+
+def make_study(
+    root: Path,
+    *,
+    clients: int = 4,
+    aggregators: int = 2,
+    min_clients: int | None = None,
+    protocol: str = "additive",
+    matrices: tuple[tuple[str, int, int], ...] = MATRICES,
+    sparsity: str = "1/2",
+    model: ModelSpec | None = None,
+    with_masks: bool = True,
+) -> SmallStudy:
+    roles = [("hq", "coordinator")]
+    roles += [(f"adder-{i}", "aggregator") for i in range(aggregators)]
+    roles += [(f"clinic-{i}", "client") for i in range(clients)]
+    identities = {name: Identity.generate(random_bytes) for name, _ in roles}
+    parties: list[PartySpec] = []
+    for name, role in roles:
+        directory = private_directory(root / name)
+        write_identity(directory / "identity.key", identities[name], role=role, name=name)
+        parties.append(card_of(identities[name], role=role, name=name))
+    task = Task(
+        study="small",
+        nonce=random_bytes(16).hex(),
+        protocol=ProtocolSpec(name=protocol, min_clients=min_clients or min(3, clients)),
+        pruning=PruningSpec(sparsity=sparsity, sequence_length=8, max_windows=4),
+        privacy=PrivacySpec(),
+        model=model
+        or ModelSpec(
+            name="none",
+            weights_digest=NO_DIGEST,
+            tokenizer_digest=NO_DIGEST,
+            matrices=tuple(MatrixSpec(name=n, rows=r, columns=c) for n, r, c in matrices),
+        ),
+        parties=tuple(parties),
+    )
+    check_task(task)
+    study = SmallStudy(root, task, identities)
+    study.write_task(task)
+    for name, _ in roles:
+        study.write_party_file(name)
+    if with_masks:
+        for seed, name in enumerate(study.clients):
+            study.make_masks(name, seed)
+    return study
