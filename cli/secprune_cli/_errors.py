@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 from rich.console import Console
 from rich.markup import escape
 
-from secprune.errors import RemoteMisbehaviourError, SecpruneError, TooFewPartiesError
+from secprune.errors import LocalEnvironmentError, RemoteMisbehaviourError, SecpruneError, TooFewPartiesError
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -38,6 +38,20 @@ def report_error(error: SecpruneError, *, as_json: bool) -> NoReturn:
         if error.hint:
             console.print(f"[bold]next:[/] {escape(error.hint)}")
     sys.exit(error.exit_code)
+
+
+_EXTRAS = {"torch": "prune", "transformers": "prune", "gguf": "demo", "accelerate": "demo"}
+
+
+def missing_extra(error: ModuleNotFoundError) -> LocalEnvironmentError:
+    """What to install when a command needs a package of an extra; any other missing module is a bug."""
+    package = (error.name or "").partition(".")[0]
+    if package not in _EXTRAS:
+        raise error
+    return LocalEnvironmentError(
+        f"this command needs {package}, which is not installed",
+        hint=f"run: pip install 'secprune[{_EXTRAS[package]}]'",
+    )
 
 
 def stop_cleanly_on_signals() -> None:

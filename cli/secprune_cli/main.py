@@ -10,7 +10,7 @@ import typer
 from secprune import __version__
 from secprune.errors import SecpruneError
 from secprune_cli import aggregator, client, coordinator, demo, evaluate, keys
-from secprune_cli._errors import report_error, report_interrupt, stop_cleanly_on_signals
+from secprune_cli._errors import missing_extra, report_error, report_interrupt, stop_cleanly_on_signals
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -51,9 +51,12 @@ def _root(
 def main() -> None:
     """Run the command line; every deliberate error ends in its documented exit code."""
     stop_cleanly_on_signals()
+    as_json = "--json" in sys.argv
     try:
         app()
     except SecpruneError as error:
-        report_error(error, as_json="--json" in sys.argv)
+        report_error(error, as_json=as_json)
+    except ModuleNotFoundError as error:
+        report_error(missing_extra(error), as_json=as_json)
     except KeyboardInterrupt:
         report_interrupt()

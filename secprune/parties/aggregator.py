@@ -71,7 +71,7 @@ class Aggregator:
             me=session.name,
             aggregators=task.names("aggregator"),
             clients=task.names("client"),
-            min_clients=max(task.protocol.min_clients, session.config.policy.min_clients),
+            min_clients=task.protocol.min_clients,
         )
         stored = session.journal.state()
         self._state: agreement.State = (

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from secprune.crypto.entropy import random_bytes
 from secprune.errors import ConfigurationError, LocalMisuseError
+from secprune.files import file_digest
 from secprune.ids import sha256
 from secprune.messages.types import Report
 from secprune.packing import pack
@@ -168,10 +169,20 @@ def submit(session: Session, *, progress: Progress = silent) -> SubmitResult:
     masks = MaskFile(path, session.task.model.matrices, task_id=round_.task_id)
     protocol = secure_sum(session.task)
 
+    committed = session.journal.outbox()
+
     def draw() -> bytes:
+        if committed:
+            raise LocalMisuseError(
+                "the pruning masks have changed since they were submitted; only one report counts in a round",
+                hint="restore the masks of the first submission, or ask the coordinator for a new task",
+            )
         return msgspec.json.encode(protocol.new_secrets(round_, session.name, random_bytes))
 
-    secrets = msgspec.json.decode(session.journal.secret("report", draw), type=ReportSecrets)
+    # Secrets belong to the very masks they protect: other masks under the same keystream would tell the
+    # difference of the two to whoever holds both.
+    stored = session.journal.secret(f"report of {file_digest(path)}", draw)
+    secrets = msgspec.json.decode(stored, type=ReportSecrets)
     writer = protocol.writer(round_, session.name, secrets)
     digests, size = [], 0
     with watch.phase("protect"):
@@ -183,11 +194,6 @@ def submit(session: Session, *, progress: Progress = silent) -> SubmitResult:
         report = Report(task_id=round_.task_id, round=round_.index, keys=secrets.keys, chunks=tuple(digests))
         message = session.outgoing(report)
         session.journal.checkpoint(outgoing=[message])
-        if session.journal.outbox()[0].envelope != message.envelope:
-            raise LocalMisuseError(
-                "the pruning masks have changed since they were submitted; only one report counts in a round",
-                hint="restore the masks of the first submission, or ask the coordinator for a new task",
-            )
         size += session.send()
     return SubmitResult(
         report=sha256(message.envelope),

@@ -111,20 +111,16 @@ class Coordinator:
         self._session.journal.checkpoint(outgoing=[close])
         self._session.send()
 
-    @property
-    def _min_clients(self) -> int:
-        return max(self._session.task.protocol.min_clients, self._session.config.policy.min_clients)
-
     def _check_votes(self) -> None:
         if len(self._votes) < len(self._aggregators):
             return
         members = intersection([vote.accepted for vote in self._votes.values()])
-        if len(members) < self._min_clients:
+        if len(members) < self._session.task.protocol.min_clients:
             counted = {m.client for m in members}
             missing = tuple(c for c in self._session.task.names("client") if c not in counted)
             reasons = "".join(f"; {c} was refused: {reason}" for c, reason in self._refusals().items())
             raise TooFewPartiesError(
-                f"{len(members)} reports are accepted by all aggregators, {self._min_clients} are needed; "
+                f"{len(members)} reports are accepted by all aggregators, {self._session.task.protocol.min_clients} are needed; "
                 f"missing: {', '.join(missing)}{reasons}",
                 missing=missing,
                 hint="nothing was released; make a new task when the missing clients are ready",

@@ -16,6 +16,7 @@ from secprune.parties.config import IDENTITY_FILE
 from secprune.pruning.checkpoint import tokenizer_digest, weights_digest
 from secprune.storage.keyfile import read_card, read_identity
 from secprune.task import (
+    MIN_COHORT,
     MatrixSpec,
     ModelSpec,
     PrivacySpec,
@@ -58,7 +59,7 @@ class StudyResult(Struct, frozen=True, kw_only=True):
 
 
 def make_task(model: Path, parties: tuple[PartySpec, ...], options: StudyOptions) -> Task:
-    """Put a task together and check it. Needs torch to find the model's prunable matrices.
+    """Make the task for a model on disk. Needs torch to find its prunable matrices.
 
     Raises:
         ConfigurationError: the parts do not make a valid task.
@@ -72,8 +73,23 @@ def make_task(model: Path, parties: tuple[PartySpec, ...], options: StudyOptions
 
     matrices = prunable_matrices(model_skeleton(model))
     check_checkpoint_keys(model, matrices)
+    spec = ModelSpec(
+        name=model.resolve().name,
+        weights_digest=weights_digest(model),
+        tokenizer_digest=tokenizer_digest(model),
+        matrices=tuple(MatrixSpec(name=m.name, rows=m.rows, columns=m.columns) for m in matrices),
+    )
+    return build_task(spec, parties, options)
+
+
+def build_task(model: ModelSpec, parties: tuple[PartySpec, ...], options: StudyOptions) -> Task:
+    """Put a task together from its parts and check it.
+
+    Raises:
+        ConfigurationError: the parts do not make a valid task.
+    """
     clients = sum(p.role == "client" for p in parties)
-    floor = options.min_clients if options.min_clients is not None else max(3, 2 * clients // 3 + 1)
+    floor = options.min_clients if options.min_clients is not None else max(MIN_COHORT, 2 * clients // 3 + 1)
     try:
         task = msgspec.convert(
             msgspec.to_builtins(
@@ -87,14 +103,7 @@ def make_task(model: Path, parties: tuple[PartySpec, ...], options: StudyOptions
                         max_windows=options.max_windows,
                     ),
                     privacy=PrivacySpec(),
-                    model=ModelSpec(
-                        name=model.resolve().name,
-                        weights_digest=weights_digest(model),
-                        tokenizer_digest=tokenizer_digest(model),
-                        matrices=tuple(
-                            MatrixSpec(name=m.name, rows=m.rows, columns=m.columns) for m in matrices
-                        ),
-                    ),
+                    model=model,
                     parties=parties,
                 )
             ),

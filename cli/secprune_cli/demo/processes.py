@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from secprune.errors import LocalEnvironmentError
+from secprune.errors import SecpruneError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +24,14 @@ class Finished:
     result: dict[str, Any]
     seconds: float
     peak_rss_bytes: int
+
+
+class PartyFailedError(SecpruneError):
+    """A party's command ended with an error; whose fault it is and what to do are the party's own words."""
+
+    def __init__(self, message: str, *, fault: str, hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.fault = fault
 
 
 class PartyProcess:
@@ -55,7 +63,7 @@ class PartyProcess:
         """Its result if it has ended well, None while it runs.
 
         Raises:
-            LocalEnvironmentError: it ended with an error; the message is the party's own.
+            PartyFailedError: it ended with an error.
         """
         if self._finished is None:
             pid, code, usage = os.wait4(self._process.pid, os.WNOHANG)
@@ -63,11 +71,7 @@ class PartyProcess:
                 return None
             self._process.returncode = os.waitstatus_to_exitcode(code)
             if self._process.returncode:
-                raise LocalEnvironmentError(
-                    f"`secprune {' '.join(self.arguments[:2])}` of {self.party} ended with code "
-                    f"{self._process.returncode}: {self._complaint()}",
-                    hint=f"see {self._err}",
-                )
+                raise self._failure()
             scale = 1 if sys.platform == "darwin" else 1024
             self._finished = Finished(
                 result=msgspec.json.decode(self._out.read_bytes(), type=dict[str, Any]),
@@ -82,12 +86,12 @@ class PartyProcess:
             self._process.terminate()
             self._process.wait()
 
-    def _complaint(self) -> str:
-        lines = self._err.read_text(errors="replace").strip().splitlines()
-        if not lines:
-            return "it said nothing"
+    def _failure(self) -> PartyFailedError:
+        lines = self._err.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
         try:
             said = msgspec.json.decode(lines[-1], type=dict[str, Any])
-            return f"{said['error']} {said['hint']}"
+            what, fault, hint = str(said["error"]), str(said["fault"]), f"{said['hint']} (see {self._err})"
         except (msgspec.DecodeError, KeyError):
-            return lines[-1]
+            what, fault, hint = lines[-1], "bug", f"see {self._err}"
+        command = f"`secprune {' '.join(self.arguments[:2])}` of {self.party}"
+        return PartyFailedError(f"{command} failed: {what}", fault=fault, hint=hint)

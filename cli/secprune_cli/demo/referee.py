@@ -122,13 +122,10 @@ class Referee:
 
         from secprune.pruning.calibration import text_tokens
         from secprune.pruning.models import load_model, load_tokenizer
-        from secprune.pruning.notes import read_notes
         from secprune.pruning.perplexity import perplexity
 
         tokenizer = load_tokenizer(self._consortium.model)
-        texts = {
-            h.name: text_tokens(read_notes(h.held_out), tokenizer) for h in self._consortium.plan.hospitals
-        }
+        texts = {h.name: text_tokens(h.held_out, tokenizer) for h in self._consortium.plan.hospitals}
         models = len(self._local) + 3
         done = 0
 

@@ -1,0 +1,161 @@
+"""`secprune demo` as its users run it: real processes, real files, a tiny model; once with the real LLM."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+from tiny_models import NOTES, make_checkpoint
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+KINDS = {"dense", "magnitude", "local_only", "federated"}
+
+
+def secprune(*arguments, check=True, cwd=None, **environment):
+    done = subprocess.run(
+        [sys.executable, "-m", "secprune_cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+    )
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory):
+    root = tmp_path_factory.mktemp("material")
+    model = make_checkpoint(root / "tiny", "llama", seed=1)
+    data = root / "data"
+    data.mkdir()
+    for index, name in enumerate(("Ward A", "ward-b", "clinic_c")):
+        notes = NOTES[index * 13 : index * 13 + 13]
+        if index == 1:
+            (data / f"{name}.jsonl").write_text("\n".join(json.dumps({"text": note}) for note in notes))
+        else:
+            (data / f"{name}.txt").write_text("\n\n".join(notes))
+    return model, data
+
+
+@pytest.fixture(scope="module")
+def finished(material, tmp_path_factory):
+    model, data = material
+    out = tmp_path_factory.mktemp("demo") / "out"
+    done = secprune(
+        "demo", "--aggregators", 2, "--protocol", "additive", "--sparsity", "0.5", "--model", model, "--data", data,
+        "--out", out, "--sequence-length", 32, "--json",
+    )  # fmt: skip
+    return model, out, json.loads(done.stdout), done.stderr
+
+
+def test_result_json_keeps_its_contract(finished):
+    _, out, printed, _ = finished
+    result = json.loads((out / "result.json").read_text())
+    assert result == printed
+    assert result["protocol"] == "additive"
+    assert result["n_max"] == result["cohort_size"] == 3
+    assert result["differing_bits"] == 0
+    assert set(result["perplexity"]) >= KINDS
+    for kind in KINDS:
+        measured = result["perplexity"][kind]
+        assert set(measured["per_client"]) == {"ward-a", "ward-b", "clinic-c"}
+        assert measured["worst"] == max(measured["per_client"].values())
+        assert measured["mean"] == pytest.approx(sum(measured["per_client"].values()) / 3, abs=1e-3)
+    assert result["sparsity"]["total"] == pytest.approx(0.5, abs=0.01)
+    assert all(seconds >= 0 for seconds in result["seconds"].values())
+    parties = {"coordinator", "aggregator-1", "aggregator-2", "ward-a", "ward-b", "clinic-c"}
+    assert set(result["peak_rss_bytes"]) == parties
+    assert all((out / party).is_dir() for party in parties)
+    assert "Not differentially private" in result["privacy"]["label"]
+
+
+def test_the_pruned_checkpoint_loads_in_stock_transformers_and_writes(finished):
+    model, _, result, _ = finished
+    pruned = AutoModelForCausalLM.from_pretrained(result["pruned_model"], local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(result["pruned_model"], local_files_only=True)
+    ids = pruned.generate(**tokenizer("The patient", return_tensors="pt"), max_new_tokens=3, do_sample=False)
+    assert ids.shape[1] > 3
+    dense, sparse = (
+        load_file(model / "model.safetensors"),
+        load_file(Path(result["pruned_model"]) / "model.safetensors"),
+    )
+    provenance = json.loads((Path(result["pruned_model"]) / "secprune.json").read_text())
+    assert set(sparse) == set(dense)
+    for name, weights in dense.items():
+        kept = sparse[name] == weights
+        if name in provenance["pruned_per_matrix"]:
+            assert np.count_nonzero(sparse[name] == 0) == weights.size // 2, name  # floor(R * C / 2), exactly
+            assert (kept | (sparse[name] == 0)).all()
+        else:
+            assert kept.all()
+    assert provenance["cohort_size"] == 3
+    assert "quantization_config" not in json.loads((Path(result["pruned_model"]) / "config.json").read_text())
+
+
+def test_no_note_leaves_its_hospital(finished):
+    """Notes are in a hospital's own directory and in the referee's held-out files; nowhere else, no log either."""
+    _, out, _, _ = finished
+    places = {
+        path.relative_to(out).parts[0]
+        for path in out.rglob("*")
+        if path.is_file() and any(note.encode()[:40] in path.read_bytes() for note in NOTES)
+    }
+    assert places == {"ward-a", "ward-b", "clinic-c", "held-out"}
+
+
+def test_what_it_tells_people(finished):
+    _, out, _, stderr = finished
+    flat = " ".join(stderr.split())
+    assert "3 hospitals (ward-a, clinic-c, ward-b)" in flat or "3 hospitals" in flat
+    assert "try next" in flat
+    assert str(out / "result.json") in "".join(stderr.split()) or "result.json" in stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--clients", 9), 2, "holds 3 files of notes"),
+        (("--protocol", "magic"), 2, "no protocol 'magic'"),
+        (("--sparsity", "1.5"), 3, "sparsity 1.5 is not between 0 and 1"),
+        (("--aggregators", 1), 3, "two or more aggregators"),
+        (("--clients", 2), 3, "min_clients is 3"),
+    ],
+)
+def test_bad_requests_end_in_a_message_not_in_a_traceback(material, tmp_path, arguments, code, message):
+    model, data = material
+    done = secprune(
+        "demo", "--model", model, "--data", data, "--out", tmp_path / "out", *arguments, check=False
+    )
+    assert done.returncode == code, done.stderr
+    assert message in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+def test_an_existing_output_directory_is_never_overwritten(material, tmp_path):
+    model, data = material
+    (tmp_path / "precious").write_text("keep")
+    done = secprune("demo", "--model", model, "--data", data, "--out", tmp_path, check=False)
+    assert done.returncode == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["precious"]
+
+
+@pytest.mark.slow
+def test_the_real_llm_gains_from_the_federation(tmp_path):
+    """The main job with SmolLM2-135M and the shipped notes: the figures the README states."""
+    done = secprune("demo", "--out", tmp_path / "out", "--eval-windows", 2, "--json", OMP_NUM_THREADS="2")
+    result = json.loads(done.stdout)
+    perplexity = {kind: result["perplexity"][kind]["mean"] for kind in KINDS}
+    assert perplexity["dense"] < perplexity["federated"] < perplexity["local_only"] < perplexity["magnitude"]
+    assert result["differing_bits"] == 0
+    assert set(result["sparsity"].values()) == {0.5}
+    assert result["wire_bits_per_weight"] == pytest.approx(64 / 27, rel=0.02)
+    assert result["sample"].startswith("The patient was admitted with")
+    assert result["peak_rss_bytes"]["aggregator-1"] < 200 * 2**20
