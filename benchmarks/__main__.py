@@ -40,7 +40,7 @@ def main() -> None:
         with progress.status(f"measuring: {name}"), tempfile.TemporaryDirectory(dir=options.dir) as folder:
             figures += BENCHMARKS[name](Path(folder), options.repeats)
     console = Console()
-    (console if console.is_terminal else Console(width=150)).print(table(figures))
+    (console if console.is_terminal else Console(width=170)).print(table(figures))
     if options.json:
         options.json.write_text(as_json(figures, repeats=options.repeats))
 

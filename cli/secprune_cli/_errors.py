@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from secprune.errors import LocalEnvironmentError, RemoteMisbehaviourError, SecpruneError, TooFewPartiesError
+from secprune_cli._output import printable
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -34,9 +35,9 @@ def report_error(error: SecpruneError, *, as_json: bool) -> NoReturn:
     else:
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         whose = f"{error.fault}, by {blamed}" if blamed else error.fault
-        console.print(f"[bold red]error[/] ({escape(whose)}): {escape(error.message)}")
+        console.print(f"[bold red]error[/] ({escape(whose)}): {escape(printable(error.message))}")
         if error.hint:
-            console.print(f"[bold]next:[/] {escape(error.hint)}")
+            console.print(f"[bold]next:[/] {escape(printable(error.hint))}")
     sys.exit(error.exit_code)
 
 

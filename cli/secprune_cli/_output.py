@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
+from rich.text import Text
 
 from secprune.parties.progress import Progress, silent
 
@@ -39,8 +40,15 @@ def show(result: msgspec.Struct, *, as_json: bool, title: str) -> None:
     table.add_column(overflow="fold")
     for name, value in msgspec.to_builtins(result).items():
         for label, text in _flatten(name.replace("_", " "), value):
-            table.add_row(label, text)
+            table.add_row(Text(printable(label)), Text(printable(text)))
     Console(soft_wrap=False, highlight=False).print(table)
+
+
+def printable(text: str) -> str:
+    """`text` without control characters: parts of it may have been written by anybody."""
+    return "".join(
+        char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text
+    )
 
 
 def _flatten(label: str, value: Any) -> Iterator[tuple[str, str]]:

@@ -45,7 +45,7 @@ class CheckResult(Struct, frozen=True, kw_only=True):
     coordinator_pinned: bool
     clients: int
     min_clients: int
-    aggregators: tuple[str, ...]
+    aggregator_fingerprints: dict[str, str]
     sparsity: str
     weights: int
     privacy: PrivacyLabel
@@ -87,7 +87,7 @@ def check(session: Session) -> CheckResult:
         coordinator_pinned=session.config.policy.coordinator is not None,
         clients=task.n_max,
         min_clients=task.protocol.min_clients,
-        aggregators=task.names("aggregator"),
+        aggregator_fingerprints={name: task.party(name).fingerprint for name in task.names("aggregator")},
         sparsity=task.pruning.sparsity,
         weights=session.round.layout.weights,
         privacy=privacy_label(task),
@@ -115,7 +115,7 @@ def check_model(task: Task, model: Path) -> None:
 def prune(session: Session, *, progress: Progress = silent) -> PruneResult:
     """Compute this client's pruning masks from its notes and keep them, one bit a weight.
 
-    Needs torch and transformers (extra `prune`); uses the GPU if there is one.
+    Needs torch and transformers (extra `prune`). Runs on the CPU.
 
     Raises:
         LocalMisuseError: no notes, or too few to fill one window.

@@ -30,12 +30,15 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `min_clients`: smallest cohort this site's votes may be counted in (or this aggregator releases).
     `protocols`: protocols this site takes part in. `coordinator`: fingerprint of the only coordinator
     whose tasks are accepted, compared over another channel; without it any coordinator's are.
+    `aggregators`: fingerprints of the only aggregators that reports are shared among; without them any are,
+    and a coordinator could enrol itself twice.
     `repeat_releases`: whether an aggregator releases a second sum over a model from overlapping rosters.
     """
 
     min_clients: Annotated[int, Meta(ge=1, lt=2**16)] = MIN_COHORT
     protocols: tuple[ProtocolName, ...] = ("additive",)
     coordinator: Digest | None = None
+    aggregators: tuple[Digest, ...] = ()
     repeat_releases: bool = False
 
 
@@ -68,6 +71,7 @@ exchange = "../exchange"      # directory that all parties reach
 min_clients = {MIN_COHORT}               # smallest cohort
 protocols = ["additive"]
 # coordinator = "sha256:..."  # fingerprint of the only coordinator to follow; compare it by telephone
+# aggregators = ["sha256:...", "sha256:..."]  # likewise, of the only aggregators to share reports among
 """
 
 
@@ -108,3 +112,10 @@ def check_policy(policy: Policy, task: Task) -> None:
             f"{policy.coordinator}",
             hint="do not go on before you have spoken to the coordinator over another channel",
         )
+    for name in task.names("aggregator"):
+        fingerprint = task.party(name).fingerprint
+        if policy.aggregators and fingerprint not in policy.aggregators:
+            raise ConfigurationError(
+                f"the task's aggregator {name} has fingerprint {fingerprint}, which this site's policy does not list",
+                hint="do not go on before you have spoken to that organisation over another channel",
+            )

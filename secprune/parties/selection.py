@@ -119,7 +119,7 @@ def select(session: Session, output: Path, *, progress: Progress = silent) -> Se
         mask_digest=mask_digest,
         pruned_per_matrix=tally.per_matrix,
         zero_vote_share=str(Fraction(tally.zero_votes, max(1, tally.pruned))),
-        privacy=privacy_label(task),
+        privacy=privacy_label(task, cohort_size=cohort),
     )
     with watch.phase("write model"):
         write_pruned_checkpoint(

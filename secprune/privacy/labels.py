@@ -26,20 +26,27 @@ class PrivacyLabel(Struct, frozen=True, kw_only=True):
     discloses: str
 
 
-def privacy_label(task: Task) -> PrivacyLabel:
-    """The label of a task's results."""
-    aggregators, clients = len(task.names("aggregator")), task.n_max
+def privacy_label(task: Task, *, cohort_size: int | None = None) -> PrivacyLabel:
+    """The label of a task, or of its result once the cohort is known.
+
+    How many clients may work together against another depends on the cohort, not on the roster: before it is
+    known, only `min_clients` of them are sure.
+    """
+    aggregators = len(task.names("aggregator"))
+    counted = task.protocol.min_clients if cohort_size is None else cohort_size
+    colluders = max(0, counted - 2)
+    sure = "at least " if cohort_size is None else ""
     if task.protocol.name == "cleartext":
         label = "Not differentially private. No secure sum: the first aggregator reads every pruning mask."
         hides = "nobody"
     else:
         label = (
             f"Not differentially private. Hides single masks from up to {aggregators - 1} of {aggregators} "
-            f"aggregators and {clients - 2} of {clients} clients. The sum itself is disclosed."
+            f"aggregators and {colluders} of {sure}{counted} counted clients. The sum itself is disclosed."
         )
         hides = (
             f"any {aggregators - 1} of the {aggregators} aggregators, the coordinator, the exchange and up to "
-            f"{clients - 2} clients together"
+            f"{colluders} of the counted clients together"
         )
     return PrivacyLabel(
         payload=task.privacy.payload,

@@ -109,6 +109,21 @@ class TensorFile:
         begin, end = self.span(name)
         return self._bytes[begin:end].view(f"<u{_BYTES[dtype]}").reshape(shape)
 
+    def rows(self, name: str, low: int = 0, high: int | None = None) -> NDArray[Any]:
+        """Rows [low, high) of a tensor as `raw` gives them, but read into memory of their own.
+
+        What is read through the map counts as this process's memory; a file larger than memory that is
+        read from end to end is better read in this way.
+        """
+        _, shape, _, _ = self._find(name)
+        piece = self.raw(name)[low:high]
+        offset = self.span(name)[0] + low * math.prod(shape[1:]) * piece.itemsize
+        try:
+            read = np.fromfile(self.path, piece.dtype, count=piece.size, offset=offset)
+        except OSError as error:
+            raise environment_error(f"read {self.path}", error) from error
+        return read.reshape(piece.shape)
+
     def _find(self, name: str) -> tuple[str, tuple[int, ...], int, int]:
         try:
             return self._entries[name]

@@ -92,7 +92,9 @@ class MaskFile:
 
     def rows(self, name: str, low: int = 0, high: int | None = None) -> Bits:
         """Bits of rows [low, high) of a matrix: (rows, columns), 0 or 1."""
-        packed = self._file.raw(name)[low:high]
+        return self._unpacked(name, self._file.rows(name, low, high))
+
+    def _unpacked(self, name: str, packed: Bits) -> Bits:
         return np.unpackbits(packed, axis=1, count=self._columns[name], bitorder="little")
 
     def checked_rows(self, matrix: PackedMatrix, low: int, high: int) -> Bits:
@@ -101,12 +103,14 @@ class MaskFile:
         Raises:
             LocalMisuseError: the file was damaged or made by other software; aggregators would refuse it.
         """
-        bits = self.rows(matrix.name, low, high)
-        ones = bits.sum(axis=1, dtype=np.int64)
-        if np.any(ones != matrix.row_k):
-            row = low + int(np.flatnonzero(ones != matrix.row_k)[0])
+        packed = self._file.rows(matrix.name, low, high)
+        ones = np.bitwise_count(packed).sum(axis=1, dtype=np.int64)
+        padding = packed[:, -1] >> (matrix.columns % 8) if matrix.columns % 8 else np.zeros_like(ones)
+        wrong = np.flatnonzero((ones != matrix.row_k) | (padding != 0))
+        if len(wrong):
+            row = low + int(wrong[0])
             raise LocalMisuseError(
                 f"row {row} of the pruning mask of {matrix.name} does not prune {matrix.row_k} weights",
                 hint="run `secprune client prune` again",
             )
-        return bits
+        return self._unpacked(matrix.name, packed)

@@ -10,6 +10,8 @@ import sys
 import pytest
 from small_study import make_study
 
+from secprune.ids import sha256
+
 
 def secprune(*arguments, cwd=None):
     return subprocess.run(
@@ -112,6 +114,17 @@ def test_a_round_typed_by_hand(tmp_path):
     results = [json.loads(process.communicate(timeout=60)[0]) for process in running]
     assert [process.returncode for process in running] == [0, 0, 0]
     assert all(result["cohort"] == list(study.clients) for result in results)
+
+
+def test_text_that_anybody_could_have_written_is_shown_without_markup_or_control_characters(tmp_path):
+    study = make_study(tmp_path)
+    study.submit("clinic-0")
+    for text in (b'{"[/]":1}', b'{"[red]\\u001b[2J":1}'):
+        (study.messages("reports") / sha256(text).removeprefix("sha256:")).write_bytes(text)
+    done = secprune("aggregator", "status", "--dir", tmp_path / "adder-0")
+    assert done.returncode == 0, done.stderr
+    assert "[/]" in done.stdout
+    assert "\x1b[2J" not in done.stdout
 
 
 def test_sigterm_ends_an_aggregator_cleanly(tmp_path):

@@ -364,6 +364,20 @@ def test_a_coordinator_other_than_the_pinned_one_is_refused(tmp_path):
         assert session.name == "clinic-0"
 
 
+def test_aggregators_other_than_the_pinned_ones_are_refused(tmp_path):
+    """A coordinator that enrols itself as two aggregators would read everything."""
+    study = make_study(tmp_path)
+    known = [study.task.party(name).fingerprint for name in study.aggregators]
+    study.write_party_file("clinic-0", aggregators=known[:1])
+    with (
+        pytest.raises(ConfigurationError, match="aggregator adder-1 has fingerprint"),
+        open_session(tmp_path / "clinic-0", "client"),
+    ):
+        pass
+    study.write_party_file("clinic-0", aggregators=known)
+    study.submit("clinic-0")
+
+
 @pytest.mark.parametrize(
     ("policy", "message"), [({"min_clients": 4}, "policy asks for 4"), ({"protocols": []}, "does not allow")]
 )

@@ -324,3 +324,11 @@ def test_directory_without_weights_is_local_misuse(tmp_path):
         CheckpointFiles(tmp_path)
     with pytest.raises(LocalMisuseError, match="no model directory"):
         CheckpointFiles(tmp_path / "nowhere")
+
+
+def test_rows_are_those_of_the_map(official):
+    file = TensorFile(official)
+    for name in TENSORS:
+        if len(file.entry(name)[1]) >= 1:
+            np.testing.assert_array_equal(file.rows(name), file.raw(name))
+            np.testing.assert_array_equal(file.rows(name, 1, 2), file.raw(name)[1:2])

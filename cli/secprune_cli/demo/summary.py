@@ -62,11 +62,12 @@ def finish(consortium: Consortium, *, eval_windows: int, console: Console) -> De
         )
         sample = referee.sample(_PROMPT, new_tokens=24)
     runs = consortium.finished
+    cohort_size = len(runs["coordinator", "run"].result["cohort"])
     result = DemoResult(
         protocol=consortium.plan.protocol,
         task_id=task.task_id,
         n_max=task.n_max,
-        cohort_size=len(runs["coordinator", "run"].result["cohort"]),
+        cohort_size=cohort_size,
         aggregators=len(consortium.aggregators),
         sparsity=sparsity,
         requested_sparsity=task.pruning.sparsity,
@@ -79,7 +80,7 @@ def finish(consortium: Consortium, *, eval_windows: int, console: Console) -> De
         peak_rss_bytes=_peak_memory(consortium),
         pruned_model=str(consortium.pruned_model),
         sample=sample,
-        privacy=privacy_label(task),
+        privacy=privacy_label(task, cohort_size=cohort_size),
     )
     path = consortium.output / "result.json"
     write_atomically(path, msgspec.json.format(msgspec.json.encode(result), indent=2), mode=SHARED_FILE)
