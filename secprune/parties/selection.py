@@ -94,13 +94,13 @@ def select(session: Session, output: Path, *, progress: Progress = silent) -> Se
     with watch.phase("select"):
         write_masks(
             mask_path,
-            _count(
-                final_masks(task, counts, CheckpointFiles(source), cohort=cohort), counts, tally, progress
-            ),
+            _counted(task, final_masks(task, counts, CheckpointFiles(source), cohort=cohort), counts, tally),
             task.model.matrices,
             task_id=session.round.task_id,
+            each=lambda _name, _mask: progress(
+                "taking the top-k of matrices", len(tally.per_matrix), len(task.model.matrices)
+            ),
         )
-        _check_zero_votes(task, tally)
     masks = MaskFile(mask_path, task.model.matrices, task_id=session.round.task_id)
     mask_digest = file_digest(mask_path)
     provenance = Provenance(
@@ -157,19 +157,16 @@ def final_masks(
         yield m.name, layer_top_k(counts.raw(m.name), key, task.pruning.layer_k(m.rows, m.columns), cohort)
 
 
-def _count(
-    masks: Iterator[tuple[str, npt.NDArray[np.bool_]]], counts: TensorFile, tally: _Tally, progress: Progress
+def _counted(
+    task: Task, masks: Iterator[tuple[str, npt.NDArray[np.bool_]]], counts: TensorFile, tally: _Tally
 ) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
-    for done, (name, mask) in enumerate(masks, start=1):
+    """Pass the masks on and tally them; raises after the last one, so that no mask file comes about."""
+    for name, mask in masks:
         zero_votes, pruned = zero_vote_share(counts.raw(name), mask)
         tally.zero_votes += zero_votes
         tally.pruned += pruned
         tally.per_matrix[name] = f"{pruned}/{mask.size}"
         yield name, mask
-        progress("taking the top-k of matrices", done, len(counts.names))
-
-
-def _check_zero_votes(task: Task, tally: _Tally) -> None:
     allowed = Fraction(task.pruning.max_zero_vote_share) * tally.pruned
     if tally.zero_votes > allowed:
         raise ConfigurationError(

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from secprune.pruning.calibration import Tokenizer
 
+transformers.utils.logging.disable_progress_bar()  # the command line draws bars of its own
+
 _DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
 
 # transformers 4.56 renamed the keyword; the old one still works in 5.x but warns.
