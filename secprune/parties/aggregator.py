@@ -13,9 +13,8 @@ import msgspec
 from msgspec import Struct
 
 from secprune.crypto.entropy import random_bytes
-from secprune.crypto.envelope import open_envelope
-from secprune.crypto.seal import KEY_BYTES, ChunkCipher, Context, open_secret, seal_secret
-from secprune.errors import NotReadyError, RemoteMisbehaviourError, TooFewPartiesError
+from secprune.crypto.seal import KEY_BYTES
+from secprune.errors import LocalEnvironmentError, NotReadyError, RemoteMisbehaviourError, TooFewPartiesError
 from secprune.exchange.api import ChunkMissingError
 from secprune.messages.types import (
     AggregateShare,
@@ -24,14 +23,19 @@ from secprune.messages.types import (
     Parcel,
     Report,
     ReportCheck,
-    SealedKey,
     Vote,
 )
 from secprune.parties.progress import Progress, Stopwatch, silent
 from secprune.parties.release import check_release
 from secprune.protocols import agreement
 from secprune.protocols.additive.aggregate import AggregateWriter, add_shares
-from secprune.protocols.additive.row_sums import report_row_sums, row_sum_fault
+from secprune.protocols.additive.row_sums import (
+    open_row_sums,
+    report_row_sums,
+    row_group_count,
+    row_sum_fault,
+    seal_row_sums,
+)
 from secprune.protocols.api import secure_sum
 from secprune.protocols.words import vector_from_bytes, words_to_bytes
 
@@ -79,6 +83,7 @@ class Aggregator:
         )
         self._arrived = set(arrived)
         self._reports: dict[str, Received[Report]] = {}
+        self._blocked_on: dict[str, str] = {}
         self._checks: dict[str, dict[str, ReportCheck]] = {}
         self._watch = Stopwatch()
 
@@ -123,9 +128,9 @@ class Aggregator:
             moved = True
             self._arrived.add(received.sender)
             if not isinstance(self._state, agreement.Collecting):
-                self._session.journal.note(
-                    received.sender, "its report came after the vote and is not counted"
-                )
+                voted = {(m.client, m.report) for m in self._state.votes[self._session.name]}
+                if (received.sender, received.digest) not in voted:
+                    self._session.journal.note(received.sender, "sent a report that came after the vote")
             elif received.contradicts:
                 self._step(agreement.Judged(received.sender, "", "it sent two different reports"))
             else:
@@ -141,13 +146,20 @@ class Aggregator:
         """Read one report and post what this aggregator finds; False if chunks are not (intactly) there."""
         if any(m.phase == "checks" and m.subject == client for m in self._session.journal.outbox()):
             return True
+
+        def fetch(digest: str) -> bytes:
+            self._blocked_on[client] = digest
+            return self._session.exchange.get_chunk(digest)
+
         try:
             with self._watch.phase("check"):
+                if client in self._blocked_on:  # do not read gigabytes again before this one chunk is there
+                    fetch(self._blocked_on[client])
                 words = report_row_sums(
                     self._reader(client, received.message),
                     self._session.round.layout,
                     received.message,
-                    self._session.exchange.get_chunk,
+                    fetch,
                 )
         except ChunkMissingError as error:
             self._session.journal.note("exchange", f"{error.message} (named by {client}'s report)")
@@ -189,25 +201,19 @@ class Aggregator:
 
     def _open_row_sums(self, client: str, words: Words) -> tuple[Parcel, ...]:
         """Seal this aggregator's row-sum words of a report to every other aggregator."""
-        parcels = []
-        for peer in self._terms.aggregators:
-            if peer == self._session.name:
-                continue
-            context = self._row_sum_context(self._session.name, peer, client)
-            content_key = random_bytes(KEY_BYTES)
-            sealed = ChunkCipher(content_key, context, count=1).seal(0, words_to_bytes(words))
-            key = seal_secret(content_key, self._session.task.party(peer).sealing_key, context)
-            parcels.append(
-                Parcel(
-                    key=SealedKey(receiver=peer, sealed=key),
-                    chunks=(self._session.exchange.put_chunk(sealed),),
-                )
+        session = self._session
+        return tuple(
+            seal_row_sums(
+                session.round,
+                words,
+                sender=session.name,
+                receiver=peer,
+                client=client,
+                entropy=random_bytes,
+                put=session.exchange.put_chunk,
             )
-        return tuple(parcels)
-
-    def _row_sum_context(self, sender: str, receiver: str, client: str) -> Context:
-        return Context(
-            self._session.round.task_id, self._session.round.index, "row-sums", sender, receiver, client
+            for peer in self._terms.aggregators
+            if peer != session.name
         )
 
     # ---- checks
@@ -254,21 +260,24 @@ class Aggregator:
 
     def _opened(self, sender: str, client: str, check: ReportCheck) -> Words:
         """One aggregator's row-sum words of a report."""
-        length = sum(slab.groups for slab in self._session.round.layout.slabs)
-        if sender == self._session.name:
-            own = self._session.journal.row_sums(check.report)
-            if own is None:  # a restored directory: read the report again
-                raise NotReadyError(f"this aggregator's own words of {client}'s report are lost")
-            return vector_from_bytes(own, length, sender=sender)
-        parcel = next((p for p in check.row_sums if p.key.receiver == self._session.name), None)
-        if parcel is None or len(parcel.chunks) != 1:
-            raise RemoteMisbehaviourError(f"{sender} opened no row sums of {client}'s report", party=sender)
-        context = self._row_sum_context(sender, self._session.name, client)
-        content_key = open_secret(parcel.key.sealed, self._session.identity, context)
-        data = self._session.exchange.get_chunk(parcel.chunks[0])
-        return vector_from_bytes(
-            ChunkCipher(content_key, context, count=1).open(0, data), length, sender=sender
-        )
+        session = self._session
+        if sender != session.name:
+            return open_row_sums(
+                session.round,
+                check.row_sums,
+                sender=sender,
+                receiver=session.name,
+                client=client,
+                identity=session.identity,
+                fetch=session.exchange.get_chunk,
+            )
+        own = session.journal.row_sums(check.report)
+        if own is None:
+            raise LocalEnvironmentError(
+                f"the journal has lost this aggregator's words of {client}'s report",
+                hint="it was restored from an old copy; this aggregator cannot finish the round",
+            )
+        return vector_from_bytes(own, row_group_count(session.round.layout), sender=sender)
 
     # ---- agreement
     def _read_agreement(self) -> bool:
@@ -313,25 +322,13 @@ class Aggregator:
         return self._session.outgoing(message)
 
     def _too_few(self, state: agreement.Failed) -> TooFewPartiesError:
-        refused = self._refusals()
-        reasons = "".join(f"; {client} was refused: {reason}" for client, reason in refused.items())
+        reasons = "".join(f"; {client} was refused: {reason}" for client, reason in state.refused.items())
         return TooFewPartiesError(
             f"{len(state.accepted)} reports are accepted by all aggregators, {self._terms.min_clients} are "
             f"needed; missing: {', '.join(state.missing)}{reasons}",
             missing=state.missing,
             hint="nothing was released and nothing will be in this round; the coordinator can start a new task",
         )
-
-    def _refusals(self) -> dict[str, str]:
-        for message in self._session.journal.outbox():
-            if message.phase == "votes":
-                vote = self._own_vote(message.envelope)
-                return {refused.client: refused.reason for refused in vote.refused}
-        return {}
-
-    def _own_vote(self, envelope: bytes) -> Vote:
-        keys = {self._session.name: self._session.card.signing_key}
-        return open_envelope(envelope, Vote, signing_keys=keys)[1]
 
     # ---- release
     def _release(self, state: agreement.Agreed) -> AggregatorResult:
@@ -346,7 +343,7 @@ class Aggregator:
         return AggregatorResult(
             task_id=round_.task_id,
             cohort=tuple(sorted(members)),
-            refused=self._refusals(),
+            refused=dict(state.refused),
             bytes_sent=size,
             seconds=self._watch.seconds,
         )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Any, assert_never
 
 import msgspec
 from msgspec import Struct
@@ -69,21 +69,21 @@ Event = Judged | Closed | VoteSeen | CohortSeen
 
 # ---- states; Structs, because they are checkpointed as JSON
 class _State(Struct, frozen=True, kw_only=True, tag=True):
+    """What all states keep: who voted for what, who signed what, and whom this aggregator refused and why."""
+
     votes: Mapping[str, Members] = {}
     cohorts: Mapping[str, Members] = {}
+    refused: Mapping[str, str] = {}
 
 
 class Collecting(_State, frozen=True, kw_only=True):
-    """Reports are being judged."""
+    """Reports are being judged; `accepted` holds the digest of each client's report."""
 
     accepted: Mapping[str, str] = {}
-    refused: Mapping[str, str] = {}
 
 
 class Voted(_State, frozen=True, kw_only=True):
     """This aggregator's vote is cast."""
-
-    refused: tuple[RefusedReport, ...]
 
 
 class Signed(_State, frozen=True, kw_only=True):
@@ -181,9 +181,13 @@ def _judge(terms: Terms, state: State, event: Judged) -> Transition:
 def _vote(terms: Terms, state: Collecting) -> Transition:
     accepted = tuple(sorted(CountedReport(client=c, report=r) for c, r in state.accepted.items()))
     refused = tuple(sorted(RefusedReport(client=c, reason=r) for c, r in state.refused.items()))
-    voted = Voted(votes={**state.votes, terms.me: accepted}, cohorts=state.cohorts, refused=refused)
+    voted = Voted(**{**_kept(state), "votes": {**state.votes, terms.me: accepted}})
     after = _advance(terms, voted)
     return Transition(after.state, (CastVote(accepted, refused), *after.actions))
+
+
+def _kept(state: State) -> dict[str, Any]:
+    return {"votes": state.votes, "cohorts": state.cohorts, "refused": state.refused}
 
 
 def _advance(terms: Terms, state: State) -> Transition:
@@ -193,10 +197,9 @@ def _advance(terms: Terms, state: State) -> Transition:
         if len(members) < terms.min_clients:
             counted = {m.client for m in members}
             missing = tuple(c for c in terms.clients if c not in counted)
-            return Transition(
-                Failed(votes=state.votes, cohorts=state.cohorts, accepted=members, missing=missing)
-            )
-        state = Signed(votes=state.votes, cohorts={**state.cohorts, terms.me: members}, members=members)
+            return Transition(Failed(**_kept(state), accepted=members, missing=missing))
+        signed = {**state.cohorts, terms.me: members}
+        state = Signed(**{**_kept(state), "cohorts": signed}, members=members)
         actions = (SignCohort(members),)
     if isinstance(state, Signed):
         for aggregator, members in state.cohorts.items():
@@ -206,7 +209,7 @@ def _advance(terms: Terms, state: State) -> Transition:
                     party=aggregator,
                 )
         if set(terms.aggregators) <= set(state.cohorts):
-            state = Agreed(votes=state.votes, cohorts=state.cohorts, members=state.members)
+            state = Agreed(**_kept(state), members=state.members)
     return Transition(state, actions)
 
 

@@ -75,6 +75,7 @@ def test_every_party_resumes_with_the_same_command(tmp_path):
     assert not any(isinstance(o, Exception) for o in study.run_servers().values())
     again = study.run_servers()
     assert not any(isinstance(o, Exception) for o in again.values())
+    assert study.incidents("adder-0") == study.incidents("adder-1") == []
     assert len(list(study.messages("shares").iterdir())) == 2
     for name, plain in study.expected_counts().items():
         np.testing.assert_array_equal(study.counts()[name], plain)

@@ -13,14 +13,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from secprune.crypto.seal import KEY_BYTES, ChunkCipher, Context, open_secret, seal_secret
+from secprune.errors import RemoteMisbehaviourError
+from secprune.messages.types import Parcel, SealedKey
 from secprune.packing import row_sums
+from secprune.protocols.words import vector_from_bytes, words_to_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from secprune.crypto.identity import Identity
     from secprune.messages.types import Report
     from secprune.packing import Layout, Words
-    from secprune.protocols.api import ReportReader
+    from secprune.protocols.api import ReportReader, Round
 
 
 def report_row_sums(
@@ -45,6 +50,59 @@ def report_row_sums(
         data = fetch(digest) if reader.needs_bytes else b""
         sums.append(row_sums(reader.share(chunk, data)))
     return np.concatenate(sums)
+
+
+def _context(round_: Round, sender: str, receiver: str, client: str) -> Context:
+    return Context(round_.task_id, round_.index, "row-sums", sender, receiver, client)
+
+
+def seal_row_sums(
+    round_: Round,
+    words: Words,
+    *,
+    sender: str,
+    receiver: str,
+    client: str,
+    entropy: Callable[[int], bytes],
+    put: Callable[[bytes], str],
+) -> Parcel:
+    """Open one report's row-sum words to one other aggregator: sealed, stored with `put`, named in a parcel."""
+    context = _context(round_, sender, receiver, client)
+    content_key = entropy(KEY_BYTES)
+    digest = put(ChunkCipher(content_key, context, count=1).seal(0, words_to_bytes(words)))
+    sealed = seal_secret(content_key, round_.task.party(receiver).sealing_key, context)
+    return Parcel(key=SealedKey(receiver=receiver, sealed=sealed), chunks=(digest,))
+
+
+def open_row_sums(
+    round_: Round,
+    parcels: Sequence[Parcel],
+    *,
+    sender: str,
+    receiver: str,
+    client: str,
+    identity: Identity,
+    fetch: Callable[[str], bytes],
+) -> Words:
+    """Read the row-sum words of one report that `sender` opened to `receiver`: (row groups,).
+
+    Raises:
+        RemoteMisbehaviourError: `sender` opened none, or something else.
+    """
+    parcel = next((p for p in parcels if p.key.receiver == receiver), None)
+    if parcel is None or len(parcel.chunks) != 1:
+        raise RemoteMisbehaviourError(f"{sender} opened no row sums of {client}'s report", party=sender)
+    context = _context(round_, sender, receiver, client)
+    content_key = open_secret(parcel.key.sealed, identity, context)
+    if len(content_key) != KEY_BYTES:
+        raise RemoteMisbehaviourError(f"{sender} sealed a key of the wrong length", party=sender)
+    data = ChunkCipher(content_key, context, count=1).open(0, fetch(parcel.chunks[0]))
+    return vector_from_bytes(data, row_group_count(round_.layout), sender=sender)
+
+
+def row_group_count(layout: Layout) -> int:
+    """Row groups of all slabs: how many words an aggregator opens for a report."""
+    return sum(slab.groups for slab in layout.slabs)
 
 
 def row_sum_fault(layout: Layout, opened: Sequence[Words]) -> str:
