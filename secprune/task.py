@@ -27,6 +27,35 @@ _Positive = Annotated[int, Meta(ge=1, lt=2**31)]
 _Key = Annotated[bytes, Meta(min_length=32, max_length=4096)]
 
 
+def layer_k(rows: int, columns: int, sparsity: Fraction) -> int:
+    """Weights the server prunes in one matrix: floor(R * C * s), exactly.
+
+    Raises:
+        ConfigurationError: a sparsity outside [0, 1), or one that is not rational (0.29 as a float is
+            not 29/100, and 100 * 0.29 is 28.999...: a party would prune one weight less).
+    """
+    return int(rows * columns * _checked(sparsity))
+
+
+def row_k(columns: int, sparsity: Fraction) -> int:
+    """Weights Wanda prunes in each row: floor(C * s), exactly.
+
+    Raises:
+        ConfigurationError: as for `layer_k`.
+    """
+    return int(columns * _checked(sparsity))
+
+
+def _checked(sparsity: Fraction) -> Fraction:
+    exact: object = sparsity  # a caller without type checks may well pass a float
+    if not isinstance(exact, Fraction) or not 0 <= exact < 1:
+        raise ConfigurationError(
+            f"sparsity {sparsity} is not an exact fraction in [0, 1)",
+            hint='write it as a decimal or a ratio in quotes, such as "0.5" or "29/100"',
+        )
+    return exact
+
+
 class MatrixSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A prunable weight matrix of the model, (rows, columns) as stored in the checkpoint."""
 
@@ -67,11 +96,11 @@ class PruningSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     def row_k(self, columns: int) -> int:
         """Weights that a client prunes in each row: floor(C * s)."""
-        return int(columns * self.exact_sparsity)
+        return row_k(columns, self.exact_sparsity)
 
     def layer_k(self, rows: int, columns: int) -> int:
         """Weights that the final pruning mask removes from a matrix: floor(R * C * s)."""
-        return int(rows * columns * self.exact_sparsity)
+        return layer_k(rows, columns, self.exact_sparsity)
 
 
 class ProtocolSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

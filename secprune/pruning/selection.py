@@ -11,7 +11,6 @@ from the global generator, so no two parties could reproduce its mask.
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,25 +33,6 @@ _FLOATS: dict[str, tuple[type[np.unsignedinteger[Any]], int]] = {
     "F32": (np.uint32, 0x7F800000),
     "F64": (np.uint64, 0x7FF0000000000000),
 }
-
-
-def layer_k(rows: int, columns: int, sparsity: Fraction) -> int:
-    """Weights the server prunes in one matrix: floor(R * C * s), exactly.
-
-    Raises:
-        ConfigurationError: a sparsity outside [0, 1), or one that is not rational (0.29 as a float is
-            not 29/100, and 100 * 0.29 is 28.999...: a party would prune one weight less).
-    """
-    return int(rows * columns * _checked(sparsity))
-
-
-def row_k(columns: int, sparsity: Fraction) -> int:
-    """Weights Wanda prunes in each row: floor(C * s), exactly.
-
-    Raises:
-        ConfigurationError: as for `layer_k`.
-    """
-    return int(columns * _checked(sparsity))
 
 
 def magnitude_key(raw: NDArray[Any], dtype: str) -> UnsignedArray:
@@ -191,13 +171,3 @@ def _histogram(values: UnsignedArray, bins: int) -> NDArray[np.int64]:
 def _check_k(k: int, size: int) -> None:
     if not 0 <= k <= size:
         raise ConfigurationError(f"cannot prune {k} of {size} weights", hint="take k from layer_k")
-
-
-def _checked(sparsity: Fraction) -> Fraction:
-    exact: object = sparsity  # a caller without type checks may well pass a float
-    if not isinstance(exact, Fraction) or not 0 <= exact < 1:
-        raise ConfigurationError(
-            f"sparsity {sparsity} is not an exact fraction in [0, 1)",
-            hint='write it as a decimal or a ratio in quotes, such as "0.5" or "29/100"',
-        )
-    return exact

@@ -18,7 +18,7 @@ import torch
 
 from secprune.errors import ConfigurationError
 from secprune.pruning.activations import BlockRunner
-from secprune.pruning.selection import row_k
+from secprune.task import row_k
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,14 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secprune.errors import ConfigurationError, RemoteMisbehaviourError
-from secprune.pruning.selection import (
-    layer_k,
-    layer_top_k,
-    magnitude_key,
-    magnitude_mask,
-    row_k,
-    zero_vote_share,
-)
+from secprune.pruning.selection import layer_top_k, magnitude_key, magnitude_mask, zero_vote_share
+from secprune.task import layer_k, row_k
 
 
 def naive_top_k(counts, key, k):
