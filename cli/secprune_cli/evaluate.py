@@ -35,12 +35,14 @@ def evaluate(
 ) -> None:
     """Perplexity over contiguous windows, as the pruning papers measure it."""
     from secprune.pruning.calibration import text_tokens
-    from secprune.pruning.models import load_model, load_tokenizer
+    from secprune.pruning.models import check_sequence_length, load_model, load_tokenizer
     from secprune.pruning.notes import read_notes
     from secprune.pruning.perplexity import perplexity
 
     tokens = text_tokens(read_notes(text), load_tokenizer(model))
-    measured = perplexity(load_model(model), tokens, sequence_length=sequence_length, max_windows=max_windows)
+    loaded = load_model(model)
+    check_sequence_length(loaded.config, sequence_length)
+    measured = perplexity(loaded, tokens, sequence_length=sequence_length, max_windows=max_windows)
     result = EvaluateResult(
         model=str(model),
         text=str(text),

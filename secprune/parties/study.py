@@ -67,11 +67,14 @@ def make_task(model: Path, parties: tuple[PartySpec, ...], options: StudyOptions
     """
     from secprune.pruning.models import (  # noqa: PLC0415 - torch, only where a model is read
         check_checkpoint_keys,
+        check_sequence_length,
         model_skeleton,
         prunable_matrices,
     )
 
-    matrices = prunable_matrices(model_skeleton(model))
+    skeleton = model_skeleton(model)
+    check_sequence_length(skeleton.config, options.sequence_length)
+    matrices = prunable_matrices(skeleton)
     check_checkpoint_keys(model, matrices)
     spec = ModelSpec(
         name=model.resolve().name,

@@ -115,6 +115,20 @@ def model_skeleton(path: Path) -> PreTrainedModel:
     return _foreign(path, build)
 
 
+def check_sequence_length(config: Any, sequence_length: int) -> None:
+    """Refuse windows that are longer than what the model has positions for.
+
+    Raises:
+        ConfigurationError: says how long they may be.
+    """
+    longest = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if longest is not None and sequence_length > longest:
+        raise ConfigurationError(
+            f"windows of {sequence_length} tokens are too long for this model, which takes {longest}",
+            hint=f"set --sequence-length to {longest} or less",
+        )
+
+
 def decoder_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
     """The decoder's blocks and the prefix of their names, such as "model.layers".
 

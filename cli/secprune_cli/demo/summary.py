@@ -33,7 +33,8 @@ class DemoResult(Struct, frozen=True, kw_only=True):
     n_max: int
     cohort_size: int
     aggregators: int
-    sparsity: dict[str, float]
+    sparsity: float
+    sparsity_by_kind: dict[str, float]
     requested_sparsity: str
     perplexity: dict[str, Perplexities]
     wire_bits_per_weight: float
@@ -53,7 +54,7 @@ def finish(consortium: Consortium, *, eval_windows: int, console: Console) -> De
     )
     referee = Referee(consortium, task)
     with consortium.watch.phase("compare with cleartext"):
-        differing, sparsity = referee.differing_bits(), referee.sparsity()
+        differing, by_kind = referee.differing_bits(), referee.sparsity()
     with consortium.watch.phase("evaluate"), progress_bars() as progress:
         perplexities = referee.perplexities(
             sequence_length=consortium.plan.sequence_length,
@@ -69,7 +70,8 @@ def finish(consortium: Consortium, *, eval_windows: int, console: Console) -> De
         n_max=task.n_max,
         cohort_size=cohort_size,
         aggregators=len(consortium.aggregators),
-        sparsity=sparsity,
+        sparsity=by_kind.pop("total"),
+        sparsity_by_kind=by_kind,
         requested_sparsity=task.pruning.sparsity,
         perplexity=perplexities,
         wire_bits_per_weight=max(
@@ -141,7 +143,8 @@ def _tables(result: DemoResult, output: Path) -> Group:
     facts = Table(show_header=False, box=None)
     facts.add_column(style="cyan", no_wrap=True)
     facts.add_column(overflow="fold")
-    facts.add_row("sparsity", ", ".join(f"{kind} {share:.4f}" for kind, share in result.sparsity.items()))
+    kinds = ", ".join(f"{kind} {share:.4f}" for kind, share in result.sparsity_by_kind.items())
+    facts.add_row("sparsity", f"{result.sparsity:.4f}: {kinds}")
     facts.add_row("bits per weight sent", f"{result.wire_bits_per_weight:.4f}")
     facts.add_row("bits differing from cleartext", str(result.differing_bits))
     facts.add_row(
