@@ -11,8 +11,9 @@ Rules:
 1. Matrices of equal width and equal row budget lie on top of each other in one *slab*, in task order,
    so that a word group may span two matrices and only the last group of a slab is padded. Packing
    each matrix alone would cost 12% on a 192-row matrix at D = 27 (docs/adr/0003).
-2. Every row of an honest Wanda pruning mask has exactly `row_k` ones, so the words of one row group
-   sum to a public constant, `row_sum_target`. Aggregators check that on shares.
+2. Where every row of an honest pruning mask has exactly `row_k` ones (Wanda's does), the words of one
+   row group sum to a public constant. Aggregators check that on shares. Other local pruners have no such
+   number: their `row_k` is None and nothing is checked.
 3. A *chunk* is a whole number of row groups of one slab, at most about CHUNK_BYTES: the unit that is
    sealed, sent, added and checked. No party holds more than a few of them.
 """
@@ -57,12 +58,12 @@ def digits_per_word(n_max: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class PackedMatrix:
-    """One weight matrix as packing sees it: (rows, columns), with `row_k` ones in each row."""
+    """One weight matrix as packing sees it: (rows, columns), with `row_k` ones in each row if that is fixed."""
 
     name: str
     rows: int
     columns: int
-    row_k: int
+    row_k: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class Slab:
 
     index: int
     columns: int
-    row_k: int
+    row_k: int | None
     base: int
     digits: int
     matrices: tuple[PackedMatrix, ...]
@@ -130,9 +131,11 @@ class Chunk:
         """One past the last real slab row it covers."""
         return min((self.first_group + self.groups) * self.slab.digits, self.slab.rows)
 
-    def row_sum_targets(self, clients: int = 1) -> Words:
-        """What the words of each row group sum to for `clients` honest pruning masks: (groups,)."""
+    def row_sum_targets(self, clients: int = 1) -> Words | None:
+        """What the words of each row group sum to for `clients` honest pruning masks: (groups,), or None."""
         slab = self.slab
+        if slab.row_k is None:
+            return None
         full = clients * slab.row_k * sum(slab.base**p for p in range(slab.digits))
         targets = np.full(self.groups, full % 2**64, np.uint64)
         in_last = self.end_row - (self.first_group + self.groups - 1) * slab.digits
@@ -152,7 +155,7 @@ class Layout:
     def of(cls, matrices: Sequence[PackedMatrix], *, n_max: int) -> Layout:
         """Lay out `matrices` (task order) for a roster of `n_max` clients."""
         digits, base = digits_per_word(n_max), n_max + 1
-        stacks: dict[tuple[int, int], list[PackedMatrix]] = {}
+        stacks: dict[tuple[int, int | None], list[PackedMatrix]] = {}
         for matrix in matrices:
             stacks.setdefault((matrix.columns, matrix.row_k), []).append(matrix)
         slabs = []

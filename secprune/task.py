@@ -73,30 +73,62 @@ class ModelSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     matrices: Annotated[tuple[MatrixSpec, ...], Meta(min_length=1, max_length=100_000)]
 
 
+LocalPruner = Literal["wanda", "wanda-adaptive", "magnitude", "sparsegpt"]
+Comparison = Literal["row", "layer", "column"]
+Ties = Literal["votes-magnitude-index", "votes-index", "votes-random"]
+
+_Ratio = Annotated[str, Meta(pattern=r"^[0-9]{1,9}(/[1-9][0-9]{0,8}|\.[0-9]{1,9})?\Z")]
+
+
 class PruningSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is computed: FedPrLLM (arXiv 2505.13547), one-shot, with Wanda at each client."""
+    """What is computed: FedPrLLM (arXiv 2505.13547) over the pruning masks of a local pruner.
+
+    `local_comparison` is the group within which a client compares scores (Wanda's is the row),
+    `server_comparison` the one within which votes are. `pattern` N:M prunes N of every M consecutive input
+    columns of a row, at both. `ties` of equally voted weights: by |W| then index, by index, or in an order
+    drawn from the task's nonce. `weight_scaling` multiplies a kept weight by the share of clients that
+    kept it. `schedule` iterative: one secure sum per decoder block, the next one on agreed masks.
+    """
 
     algorithm: Literal["fedprllm"] = "fedprllm"
-    local_pruner: Literal["wanda"] = "wanda"
-    local_comparison: Literal["row"] = "row"
-    server_comparison: Literal["layer"] = "layer"
-    ties: Literal["votes-magnitude-index"] = "votes-magnitude-index"
-    activations: Literal["sequential"] = "sequential"
-    sparsity: Annotated[str, Meta(pattern=r"^[0-9]{1,9}(/[1-9][0-9]{0,8}|\.[0-9]{1,9})?\Z")]
+    local_pruner: LocalPruner = "wanda"
+    local_comparison: Comparison = "row"
+    server_comparison: Comparison = "layer"
+    pattern: Annotated[str, Meta(pattern=r"^([1-9][0-9]?:[1-9][0-9]?)?\Z")] = ""
+    ties: Ties = "votes-magnitude-index"
+    activations: Literal["sequential", "dense"] = "sequential"
+    schedule: Literal["one-shot"] = "one-shot"
+    weight_scaling: bool = False
+    sparsity: _Ratio
     sequence_length: Annotated[int, Meta(ge=2, le=2**20)]
     max_windows: _Positive
-    max_zero_vote_share: Annotated[str, Meta(pattern=r"^[0-9]{1,9}(/[1-9][0-9]{0,8}|\.[0-9]{1,9})?\Z")] = (
-        "1/100"
-    )
+    max_zero_vote_share: _Ratio = "1/100"
 
     @property
     def exact_sparsity(self) -> Fraction:
         """Sparsity as an exact rational: 0.29 of 100 columns is 29, which floating point makes 28."""
         return Fraction(self.sparsity)
 
+    @property
+    def group_pattern(self) -> tuple[int, int] | None:
+        """(N, M) of an N:M pattern: N are pruned of each M; None if the task has no pattern."""
+        if not self.pattern:
+            return None
+        pruned, group = self.pattern.split(":")
+        return int(pruned), int(group)
+
     def row_k(self, columns: int) -> int:
-        """Weights that a client prunes in each row: floor(C * s)."""
+        """Weights that a client prunes in each row under row comparison: floor(C * s)."""
         return row_k(columns, self.exact_sparsity)
+
+    def row_budget(self, columns: int) -> int | None:
+        """Ones in every row of any honest local mask; None if the local pruner does not fix that number."""
+        if self.group_pattern is not None:
+            pruned, group = self.group_pattern
+            return columns // group * pruned
+        if self.local_comparison == "row" and self.local_pruner in {"wanda", "magnitude"}:
+            return self.row_k(columns)
+        return None
 
     def layer_k(self, rows: int, columns: int) -> int:
         """Weights that the final pruning mask removes from a matrix: floor(R * C * s)."""
@@ -222,9 +254,35 @@ def check_task(task: Task) -> None:
     matrices = [m.name for m in task.model.matrices]
     if len(set(matrices)) != len(matrices):
         raise ConfigurationError("a weight matrix stands twice in the task")
-    if not 0 < task.pruning.exact_sparsity < 1:
-        raise ConfigurationError(f"sparsity {task.pruning.sparsity} is not between 0 and 1")
+    _check_pruning(task)
     _check_cohort(task)
+
+
+def _check_pruning(task: Task) -> None:
+    pruning = task.pruning
+    if not 0 < pruning.exact_sparsity < 1:
+        raise ConfigurationError(f"sparsity {pruning.sparsity} is not between 0 and 1")
+    if pruning.local_pruner in {"wanda-adaptive", "sparsegpt"} and pruning.local_comparison != "row":
+        raise ConfigurationError(
+            f"{pruning.local_pruner} chooses its own groups of weights",
+            hint='leave local_comparison at "row" with it',
+        )
+    if pruning.group_pattern is None:
+        return
+    pruned, group = pruning.group_pattern
+    if pruning.local_pruner == "wanda-adaptive":
+        raise ConfigurationError("wanda-adaptive has no N:M form", hint="use wanda, magnitude or sparsegpt")
+    if pruned >= group or Fraction(pruned, group) != pruning.exact_sparsity:
+        raise ConfigurationError(
+            f"the pattern {pruning.pattern} prunes {pruned} of {group}, the sparsity is {pruning.sparsity}",
+            hint=f"set sparsity to {pruned}/{group}",
+        )
+    for matrix in task.model.matrices:
+        if matrix.columns % group:
+            raise ConfigurationError(
+                f"{matrix.name} has {matrix.columns} columns, not a multiple of {group}",
+                hint="choose another pattern",
+            )
 
 
 def _check_cohort(task: Task) -> None:

@@ -36,7 +36,7 @@ class Round:
     def of(cls, task: Task, index: int = 0) -> Round:
         """The round's layout covers all matrices (one-shot pruning has a single round)."""
         packed = [
-            PackedMatrix(m.name, m.rows, m.columns, task.pruning.row_k(m.columns))
+            PackedMatrix(m.name, m.rows, m.columns, task.pruning.row_budget(m.columns))
             for m in task.model.matrices
         ]
         return cls(task, task.task_id, index, Layout.of(packed, n_max=task.n_max))

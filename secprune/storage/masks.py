@@ -98,7 +98,7 @@ class MaskFile:
         return np.unpackbits(packed, axis=1, count=self._columns[name], bitorder="little")
 
     def checked_rows(self, matrix: PackedMatrix, low: int, high: int) -> Bits:
-        """As `rows`, and every row must hold exactly the ones the task prescribes.
+        """As `rows`, and every row must hold exactly the ones the task prescribes (if it does).
 
         Raises:
             LocalMisuseError: the file was damaged or made by other software; aggregators would refuse it.
@@ -106,11 +106,11 @@ class MaskFile:
         packed = self._file.rows(matrix.name, low, high)
         ones = np.bitwise_count(packed).sum(axis=1, dtype=np.int64)
         padding = packed[:, -1] >> (matrix.columns % 8) if matrix.columns % 8 else np.zeros_like(ones)
-        wrong = np.flatnonzero((ones != matrix.row_k) | (padding != 0))
+        wrong = np.flatnonzero((padding != 0) | (matrix.row_k is not None and ones != matrix.row_k))
         if len(wrong):
             row = low + int(wrong[0])
             raise LocalMisuseError(
-                f"row {row} of the pruning mask of {matrix.name} does not prune {matrix.row_k} weights",
+                f"row {row} of the pruning mask of {matrix.name} is damaged or does not prune {matrix.row_k} weights",
                 hint="run `secprune client prune` again",
             )
         return self._unpacked(matrix.name, packed)

@@ -79,8 +79,8 @@ class AggregateReader:
 def unshard(chunk: Chunk, shares: Sequence[Words], *, cohort_size: int) -> Counts:
     """Put the sum together and check it as far as it can be checked: (rows, columns) counts.
 
-    Every count must be at most the cohort's size and every row must hold cohort_size * row_k votes. That
-    shows *that* somebody cheated after the reports were checked, not who.
+    Every count must be at most the cohort's size and, if the local pruner fixes row_k, every row must hold
+    cohort_size * row_k votes. That shows *that* somebody cheated after the reports were checked, not who.
 
     Raises:
         RemoteMisbehaviourError: the shares do not add up to a sum of pruning masks.
@@ -89,7 +89,8 @@ def unshard(chunk: Chunk, shares: Sequence[Words], *, cohort_size: int) -> Count
     slab = chunk.slab
     rows = chunk.end_row - chunk.first_row
     counts = unpack(words, base=slab.base, digits=slab.digits, rows=rows)
-    if np.any(row_sums(words) != chunk.row_sum_targets(cohort_size)) or int(counts.max()) > cohort_size:
+    due = chunk.row_sum_targets(cohort_size)
+    if (due is not None and np.any(row_sums(words) != due)) or int(counts.max()) > cohort_size:
         raise RemoteMisbehaviourError(
             f"the aggregators' shares of chunk {chunk.index} do not add up to a sum of {cohort_size} pruning masks",
             party="the aggregators",
