@@ -13,8 +13,8 @@ import torch
 from benchmarks.figures import MILLION, Figure, interleaved, timed
 from secprune.packing import Layout, PackedMatrix, pack, unpack
 from secprune.protocols.additive.aggregate import unshard
+from secprune.pruning.comparison import prune_mask_by_row
 from secprune.pruning.selection import layer_top_k, magnitude_key
-from secprune.pruning.wanda import prune_mask_by_row
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -65,7 +65,7 @@ def _peaks(root: Path, shapes: Shapes) -> dict[str, Memory]:
     study.write_masks(root / MASKS_FILE)
     clients = study.task.names("client")
     for name in clients:
-        work = root / name / "tasks" / short(study.round.task_id)
+        work = root / name / "tasks" / short(study.round.task_id) / "round-000"
         work.mkdir(parents=True)
         shutil.copy(root / MASKS_FILE, work)
     submitted = [_finish(_start("client", root / name)) for name in clients]

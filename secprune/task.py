@@ -57,11 +57,17 @@ def _checked(sparsity: Fraction) -> Fraction:
 
 
 class MatrixSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A prunable weight matrix of the model, (rows, columns) as stored in the checkpoint."""
+    """A prunable weight matrix of the model: outputs by inputs, and the decoder block it lies in.
+
+    Masks and counts are always outputs by inputs; `transposed` says that the checkpoint stores the matrix
+    the other way round, as GPT-2's does.
+    """
 
     name: MatrixName
     rows: _Positive
     columns: _Positive
+    transposed: bool = False
+    block: Annotated[int, Meta(ge=0, lt=2**31)] = 0
 
 
 class ModelSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -97,7 +103,7 @@ class PruningSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     pattern: Annotated[str, Meta(pattern=r"^([1-9][0-9]?:[1-9][0-9]?)?\Z")] = ""
     ties: Ties = "votes-magnitude-index"
     activations: Literal["sequential", "dense"] = "sequential"
-    schedule: Literal["one-shot"] = "one-shot"
+    schedule: Literal["one-shot", "iterative"] = "one-shot"
     weight_scaling: bool = False
     sparsity: _Ratio
     sequence_length: Annotated[int, Meta(ge=2, le=2**20)]
@@ -129,6 +135,17 @@ class PruningSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         if self.local_comparison == "row" and self.local_pruner in {"wanda", "magnitude"}:
             return self.row_k(columns)
         return None
+
+    def final_k(self, rows: int, columns: int) -> int:
+        """Weights that the final pruning mask removes from a matrix, whatever the server compares."""
+        if self.group_pattern is not None:
+            pruned, group = self.group_pattern
+            return rows * (columns // group) * pruned
+        if self.server_comparison == "row":
+            return rows * self.row_k(columns)
+        if self.server_comparison == "column":
+            return columns * row_k(rows, self.exact_sparsity)
+        return self.layer_k(rows, columns)
 
     def layer_k(self, rows: int, columns: int) -> int:
         """Weights that the final pruning mask removes from a matrix: floor(R * C * s)."""
@@ -193,6 +210,18 @@ class Task(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, cache_
     def n_max(self) -> int:
         """Clients in the roster: the only number that counter widths are derived from."""
         return len(self.names("client"))
+
+    @property
+    def rounds(self) -> int:
+        """Secure sums of the task: one, or one for each decoder block."""
+        return len({m.block for m in self.model.matrices}) if self.pruning.schedule == "iterative" else 1
+
+    def round_matrices(self, index: int) -> tuple[MatrixSpec, ...]:
+        """The matrices that one round sums over: all, or those of the index-th decoder block."""
+        if self.pruning.schedule == "one-shot":
+            return self.model.matrices
+        block = sorted({m.block for m in self.model.matrices})[index]
+        return tuple(m for m in self.model.matrices if m.block == block)
 
     @property
     def coordinator(self) -> PartySpec:
@@ -266,6 +295,12 @@ def _check_pruning(task: Task) -> None:
         raise ConfigurationError(
             f"{pruning.local_pruner} chooses its own groups of weights",
             hint='leave local_comparison at "row" with it',
+        )
+    if pruning.schedule == "iterative" and (pruning.weight_scaling or pruning.local_pruner == "sparsegpt"):
+        raise ConfigurationError(
+            "the iterative schedule goes on from dense weights under the agreed mask: with weight scaling clients "
+            "would need the counts, with sparsegpt each other's weights",
+            hint="use the one-shot schedule, or another local pruner without weight scaling",
         )
     if pruning.group_pattern is None:
         return

@@ -128,7 +128,7 @@ class SmallStudy:
         return outcomes
 
     def counts(self) -> dict[str, np.ndarray]:
-        path = next((self.root / self.task.coordinator.name / "tasks").glob(f"*/{COUNTS_FILE}"))
+        path = next((self.root / self.task.coordinator.name / "tasks").glob(f"*/round-000/{COUNTS_FILE}"))
         stored = TensorFile(path)
         return {name: np.array(stored.raw(name)) for name in stored.names}
 
@@ -153,6 +153,7 @@ def make_study(
     matrices: tuple[tuple[str, int, int], ...] = MATRICES,
     sparsity: str = "1/2",
     model: ModelSpec | None = None,
+    pruning: PruningSpec | None = None,
     with_masks: bool = True,
 ) -> SmallStudy:
     roles = [("hq", "coordinator")]
@@ -168,7 +169,7 @@ def make_study(
         study="small",
         nonce=random_bytes(16).hex(),
         protocol=ProtocolSpec(name=protocol, min_clients=min_clients or min(3, clients)),
-        pruning=PruningSpec(sparsity=sparsity, sequence_length=8, max_windows=4),
+        pruning=pruning or PruningSpec(sparsity=sparsity, sequence_length=8, max_windows=4),
         privacy=PrivacySpec(),
         model=model
         or ModelSpec(

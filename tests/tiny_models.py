@@ -8,6 +8,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForCausalLM,
+    GPT2Config,
     LlamaConfig,
     OPTConfig,
     PreTrainedTokenizerFast,
@@ -17,7 +18,7 @@ from transformers import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-Arch = Literal["llama", "qwen2", "opt"]
+Arch = Literal["llama", "qwen2", "opt", "gpt2"]
 
 VOCABULARY = 400
 END_OF_TEXT = "<|endoftext|>"
@@ -109,10 +110,18 @@ def make_model(
         config: Any = LlamaConfig(**common, **grouped)
     elif arch == "qwen2":
         config = Qwen2Config(**common, **grouped, tie_word_embeddings=True)
+    elif arch == "gpt2":
+        # Weights of the attention's output are square: only the code can tell how they are stored.
+        config = GPT2Config(**common, n_inner=intermediate_size)
     else:
         config = OPTConfig(
             **common, ffn_dim=intermediate_size, word_embed_proj_dim=hidden_size, dropout=0.0, layerdrop=0.0
         )
+    return randomized(config, seed=seed, dtype=dtype)
+
+
+def randomized(config: Any, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Any:
+    """A causal LM of any configuration, with the random weights of `make_model`."""
     model = AutoModelForCausalLM.from_config(config)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -138,7 +147,11 @@ def make_checkpoint(
     `sizes` are those of `make_model`: hidden_size, intermediate_size, layers, heads, key_value_heads,
     max_positions.
     """
-    model = make_model(arch, seed=seed, dtype=dtype, **sizes)
+    return save_checkpoint(make_model(arch, seed=seed, dtype=dtype, **sizes), directory, max_shard_size)
+
+
+def save_checkpoint(model: Any, directory: Path, max_shard_size: str = "5GB") -> Path:
+    """Write a model with the tokenizer; `max_shard_size` as in `save_pretrained`."""
     model.save_pretrained(directory, max_shard_size=max_shard_size, safe_serialization=True)
     make_tokenizer().save_pretrained(directory)
     return directory

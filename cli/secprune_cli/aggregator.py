@@ -22,11 +22,11 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Serve the task until this aggregator's share is released. Run again, it goes on where it stopped."""
-    from secprune.parties.aggregator import Aggregator
+    from secprune.parties.schedule import serve
     from secprune.parties.session import Patience, open_session
 
     with open_session(directory, "aggregator") as session, progress_bars() as progress:
-        result = Aggregator(session, progress=progress).run(Patience(timeout_s))
+        result = serve(session, Patience(timeout_s), progress=progress)
     show(result, as_json=as_json, title="Share released")
 
 

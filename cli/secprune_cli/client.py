@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import msgspec
+from typing import Annotated
+
 import typer
 
 from secprune_cli._output import HERE, DirectoryOption, JsonOption, progress_bars, show
 
 app = typer.Typer(no_args_is_help=True, help="A hospital: check the task, prune locally, submit one report.")
-
-
-class RunResult(msgspec.Struct, frozen=True, kw_only=True):
-    """Local pruning (absent if it had been done before) and submission."""
-
-    prune: msgspec.Struct | None
-    submit: msgspec.Struct
 
 
 @app.command()
@@ -50,15 +44,22 @@ def submit(directory: DirectoryOption = HERE, as_json: JsonOption = False) -> No
 
 
 @app.command()
-def run(directory: DirectoryOption = HERE, as_json: JsonOption = False) -> None:
-    """Check, prune (unless done) and submit."""
-    from secprune.parties import client
-    from secprune.parties.session import open_session
+def run(
+    directory: DirectoryOption = HERE,
+    timeout_s: Annotated[
+        float | None,
+        typer.Option(
+            "--timeout", help="Iterative schedule: give up waiting after so many seconds (exit 75)."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check, prune (unless done) and submit; in the iterative schedule, block after block."""
+    from secprune.parties.schedule import take_part
+    from secprune.parties.session import Patience, open_session
 
     with open_session(directory, "client") as session, progress_bars() as progress:
-        client.check(session)
-        pruned = None if client.masks_are_ready(session) else client.prune(session, progress=progress)
-        result = RunResult(prune=pruned, submit=client.submit(session, progress=progress))
+        result = take_part(session, Patience(timeout_s), progress=progress)
     show(result, as_json=as_json, title="Report submitted")
 
 

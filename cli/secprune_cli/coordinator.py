@@ -11,6 +11,18 @@ import typer
 from secprune.errors import LocalMisuseError
 from secprune.task import ProtocolName
 from secprune_cli._output import HERE, DirectoryOption, JsonOption, progress_bars, show
+from secprune_cli._pruning import (
+    DEFAULTS,
+    ActivationsOption,
+    LocalComparisonOption,
+    LocalPrunerOption,
+    PatternOption,
+    ScheduleOption,
+    ServerComparisonOption,
+    TiesOption,
+    WeightScalingOption,
+    pruning_spec,
+)
 
 app = typer.Typer(no_args_is_help=True, help="Make the task, drive the round, write the pruned model.")
 
@@ -25,12 +37,32 @@ def init(
     directory: DirectoryOption = HERE,
     study: Annotated[str, typer.Option(help="What the study is called.")] = "secprune study",
     protocol: Annotated[str, typer.Option(help="additive (cleartext: tests and demos only).")] = "additive",
-    sparsity: Annotated[str, typer.Option(help="Share of weights to prune, as 0.5 or 1/2; exact.")] = "1/2",
+    sparsity: Annotated[
+        str, typer.Option(help="Share of weights to prune, as 0.5 or 1/2; exact.")
+    ] = DEFAULTS.sparsity,
     min_clients: Annotated[
         int | None, typer.Option(help="Smallest cohort; more than two thirds of the roster if not given.")
     ] = None,
-    sequence_length: Annotated[int, typer.Option(help="Tokens in a calibration window.")] = 2048,
-    max_windows: Annotated[int, typer.Option(help="Calibration windows per client, at most.")] = 128,
+    sequence_length: Annotated[
+        int, typer.Option(help="Tokens in a calibration window.")
+    ] = DEFAULTS.sequence_length,
+    max_windows: Annotated[
+        int, typer.Option(help="Calibration windows per client, at most.")
+    ] = DEFAULTS.max_windows,
+    local_pruner: LocalPrunerOption = DEFAULTS.local_pruner,
+    local_comparison: LocalComparisonOption = DEFAULTS.local_comparison,
+    server_comparison: ServerComparisonOption = DEFAULTS.server_comparison,
+    pattern: PatternOption = DEFAULTS.pattern,
+    ties: TiesOption = DEFAULTS.ties,
+    activations: ActivationsOption = DEFAULTS.activations,
+    schedule: ScheduleOption = DEFAULTS.schedule,
+    weight_scaling: WeightScalingOption = DEFAULTS.weight_scaling,
+    max_zero_vote_share: Annotated[
+        str,
+        typer.Option(
+            help="Largest share of pruned weights that nobody voted for.", rich_help_panel="How to prune"
+        ),
+    ] = DEFAULTS.max_zero_vote_share,
     as_json: JsonOption = False,
 ) -> None:
     """Make and sign the task that all parties agree on. Hand TASK and TASK.sig to everybody."""
@@ -44,9 +76,20 @@ def init(
         study=study,
         protocol=name,
         min_clients=min_clients,
-        sparsity=sparsity,
-        sequence_length=sequence_length,
-        max_windows=max_windows,
+        pruning=pruning_spec(
+            sparsity=sparsity,
+            sequence_length=sequence_length,
+            max_windows=max_windows,
+            local_pruner=local_pruner,
+            local_comparison=local_comparison,
+            server_comparison=server_comparison,
+            pattern=pattern,
+            ties=ties,
+            activations=activations,
+            schedule=schedule,
+            weight_scaling=weight_scaling,
+            max_zero_vote_share=max_zero_vote_share,
+        ),
     )
     result = init_study(directory, model=model, cards=cards, output=output, options=options)
     show(result, as_json=as_json, title="Task made")
@@ -65,12 +108,11 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Drive the round until the summed counts are here. Run again, it goes on where it stopped."""
-    from secprune.parties.coordinator import Coordinator
+    from secprune.parties.schedule import drive
     from secprune.parties.session import Patience, open_session
 
     with open_session(directory, "coordinator") as session, progress_bars() as progress:
-        coordinator = Coordinator(session, close_after_s=close_after_s, progress=progress)
-        result = coordinator.run(Patience(timeout_s))
+        result = drive(session, Patience(timeout_s), close_after_s=close_after_s, progress=progress)
     show(result, as_json=as_json, title="Counts ready")
 
 
@@ -80,7 +122,7 @@ def select(
     directory: DirectoryOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
-    """Take the layer top-k of the counts and write the pruned checkpoint with its provenance."""
+    """Prune the most voted weights and write the pruned checkpoint with its provenance."""
     from secprune.parties.selection import select as take
     from secprune.parties.session import open_session
 

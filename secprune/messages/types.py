@@ -6,6 +6,7 @@
     aggregator   Vote            the reports it would count
     aggregator   Cohort          the reports that all aggregators voted for; signed identically by all
     aggregator   AggregateShare  to the coordinator: digests of the sealed chunks of its share of the sum
+    coordinator  RoundOutcome    to the clients, in the iterative schedule: the agreed mask of this round
 
 Every message names its task and round. Who sent it is the envelope's signer, never a field.
 """
@@ -106,7 +107,13 @@ class AggregateShare(_Message, frozen=True, kw_only=True, forbid_unknown_fields=
     parcel: Parcel
 
 
-RoundMessage = Report | ReportCheck | CloseRound | Vote | Cohort | AggregateShare
+class RoundOutcome(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The agreed pruning mask of a round, from which clients go on; `chunks` are a mask file, in the clear."""
+
+    chunks: _Digests
+
+
+RoundMessage = Report | ReportCheck | CloseRound | Vote | Cohort | AggregateShare | RoundOutcome
 
 
 class Card(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="Card", tag_field="type"):

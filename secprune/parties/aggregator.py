@@ -52,6 +52,7 @@ class AggregatorResult(Struct, frozen=True, kw_only=True):
     """What this aggregator released."""
 
     task_id: str
+    rounds: int
     cohort: tuple[str, ...]
     refused: dict[str, str]
     bytes_sent: int
@@ -342,6 +343,7 @@ class Aggregator:
         session.send()
         return AggregatorResult(
             task_id=round_.task_id,
+            rounds=1,
             cohort=tuple(sorted(members)),
             refused=dict(state.refused),
             bytes_sent=size,

@@ -7,7 +7,8 @@ were lost or altered in the exchange.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -112,10 +113,27 @@ def check_model(task: Task, model: Path) -> None:
             )
 
 
-def prune(session: Session, *, progress: Progress = silent) -> PruneResult:
-    """Compute this client's pruning masks from its notes and keep them, one bit a weight.
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What local pruning starts from: the loaded model and this site's calibration windows."""
 
-    Needs torch and transformers (extra `prune`). Runs on the CPU.
+    notes: int
+    windows: Any  # (windows, sequence_length) int64 torch tensor
+    model: Any
+
+    def result(self, task: Task, seconds: dict[str, float]) -> PruneResult:
+        """What there is to say about pruning with it; counts only."""
+        return PruneResult(
+            notes=self.notes,
+            windows=len(self.windows),
+            sequence_length=task.pruning.sequence_length,
+            matrices=len(task.model.matrices),
+            seconds=seconds,
+        )
+
+
+def load_material(session: Session) -> Material:
+    """Read this site's notes and the model. Needs torch and transformers (extra `prune`).
 
     Raises:
         LocalMisuseError: no notes, or too few to fill one window.
@@ -124,35 +142,45 @@ def prune(session: Session, *, progress: Progress = silent) -> PruneResult:
     from secprune.pruning.calibration import pack_windows  # noqa: PLC0415 - torch, only where a model runs
     from secprune.pruning.models import load_model, load_tokenizer  # noqa: PLC0415
     from secprune.pruning.notes import read_notes  # noqa: PLC0415
-    from secprune.pruning.wanda import local_pruning_masks  # noqa: PLC0415
 
-    task, watch = session.task, Stopwatch()
-    directory = session.path(session.config.model, "the model")
-    with watch.phase("load"):
-        notes = read_notes(session.path(session.config.notes, "the notes"))
-        check_model(task, directory)
-        windows = pack_windows(
-            notes,
-            load_tokenizer(directory),
-            sequence_length=task.pruning.sequence_length,
-            max_windows=task.pruning.max_windows,
+    pruning, directory = session.task.pruning, session.path(session.config.model, "the model")
+    notes = read_notes(session.path(session.config.notes, "the notes"))
+    check_model(session.task, directory)
+    windows = pack_windows(
+        notes,
+        load_tokenizer(directory),
+        sequence_length=pruning.sequence_length,
+        max_windows=pruning.max_windows,
+    )
+    return Material(len(notes), windows, load_model(directory))
+
+
+def prune(session: Session, *, progress: Progress = silent) -> PruneResult:
+    """Compute this client's pruning masks from its notes and keep them, one bit a weight. Runs on the CPU.
+
+    Raises:
+        LocalMisuseError: no notes, or too few to fill one window.
+        ConfigurationError: the model here is not the task's, or the task goes block by block.
+    """
+    from secprune.pruning.local import local_pruning_masks  # noqa: PLC0415 - torch, only where a model runs
+
+    if session.task.pruning.schedule == "iterative":
+        raise ConfigurationError(
+            "this task goes block by block, each on the agreed mask of the one before",
+            hint="run `secprune client run`",
         )
-        model = load_model(directory)
+    watch = Stopwatch()
+    with watch.phase("load"):
+        material = load_material(session)
     with watch.phase("prune"):
         masks = local_pruning_masks(
-            model,
-            windows,
-            sparsity=task.pruning.exact_sparsity,
+            material.model,
+            material.windows,
+            pruning=session.task.pruning,
             progress=lambda done, total: progress("pruning decoder blocks", done, total),
         )
-        write_masks(session.work / MASKS_FILE, masks, task.model.matrices, task_id=session.round.task_id)
-    return PruneResult(
-        notes=len(notes),
-        windows=len(windows),
-        sequence_length=task.pruning.sequence_length,
-        matrices=len(task.model.matrices),
-        seconds=watch.seconds,
-    )
+        write_masks(session.work / MASKS_FILE, masks, session.round.matrices, task_id=session.round.task_id)
+    return material.result(session.task, watch.seconds)
 
 
 def submit(session: Session, *, progress: Progress = silent) -> SubmitResult:
@@ -166,7 +194,7 @@ def submit(session: Session, *, progress: Progress = silent) -> SubmitResult:
     if not path.exists():
         raise LocalMisuseError("there are no pruning masks yet", hint="run `secprune client prune` first")
     round_, watch = session.round, Stopwatch()
-    masks = MaskFile(path, session.task.model.matrices, task_id=round_.task_id)
+    masks = MaskFile(path, round_.matrices, task_id=round_.task_id)
     protocol = secure_sum(session.task)
 
     committed = session.journal.outbox()

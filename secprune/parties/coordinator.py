@@ -26,10 +26,10 @@ Members = tuple[CountedReport, ...]
 
 
 class RoundResult(Struct, frozen=True, kw_only=True):
-    """The sum of one cohort, and where it lies."""
+    """What was summed, over whom; the counts lie in the party's own directory, by round."""
 
     task_id: str
-    counts: str
+    rounds: int
     cohort: tuple[str, ...]
     refused: dict[str, str]
     seconds: dict[str, float]
@@ -147,7 +147,7 @@ class Coordinator:
         ]
         path = session.work / COUNTS_FILE
         kind, dtype = counts_dtype(round_.layout)
-        shapes = [(m.name, kind, (m.rows, m.columns)) for m in session.task.model.matrices]
+        shapes = [(m.name, kind, (m.rows, m.columns)) for m in round_.matrices]
         metadata = {"task_id": round_.task_id, "kind": "counts", "cohort": str(len(members))}
         with watch.phase("combine"), write_tensor_file(path, shapes, metadata=metadata) as writer:
             for chunk in round_.layout.chunks:
@@ -166,7 +166,7 @@ class Coordinator:
         session.journal.record_release(session.task.model.weights_digest, [m.client for m in members])
         return RoundResult(
             task_id=round_.task_id,
-            counts=str(path),
+            rounds=1,
             cohort=tuple(m.client for m in members),
             refused=self._refusals(),
             seconds=watch.seconds,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is (0: not known)."""
@@ -16,6 +16,15 @@ Progress = Callable[[str, int, int], None]
 
 def silent(_what: str, _done: int, _total: int) -> None:
     """Progress that nobody watches."""
+
+
+def add_seconds(parts: Iterable[dict[str, float]]) -> dict[str, float]:
+    """Seconds of several runs together, phase by phase."""
+    total: dict[str, float] = {}
+    for part in parts:
+        for phase, spent in part.items():
+            total[phase] = round(total.get(phase, 0.0) + spent, 3)
+    return total
 
 
 class Stopwatch:

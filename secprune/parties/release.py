@@ -16,15 +16,16 @@ if TYPE_CHECKING:
 def check_release(session: Session, members: Sequence[str]) -> None:
     """Refuse a second sum over the same model with any of the same clients, unless policy allows it.
 
+    Rounds of one task are about different matrices, so they are not second sums.
+
     Raises:
         ConfigurationError: an earlier release of this party overlaps with `members`.
     """
     if session.config.policy.repeat_releases:
         return
-    this = (session.round.task_id, session.round.index)
     for earlier in session.journal.releases(session.task.model.weights_digest):
         both = sorted(set(earlier.members) & set(members))
-        if both and (earlier.task_id, earlier.round) != this:
+        if both and earlier.task_id != session.round.task_id:
             raise ConfigurationError(
                 f"a sum over this model was released for task {short(earlier.task_id)} with {len(both)} of the "
                 f"same clients ({', '.join(both[:5])}); the difference of two sums can reveal a single client",

@@ -5,8 +5,9 @@ Every party that has the counts and the public model computes the same mask, bit
 
 from __future__ import annotations
 
+import logging
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -16,21 +17,24 @@ from msgspec import Struct
 from secprune import __version__
 from secprune.errors import ConfigurationError
 from secprune.files import file_digest
+from secprune.ids import sha256
 from secprune.parties.client import check_model
 from secprune.parties.coordinator import COUNTS_FILE, require_counts
 from secprune.parties.progress import Progress, Stopwatch, silent
 from secprune.privacy.labels import PrivacyLabel, privacy_label
 from secprune.pruning.checkpoint import write_pruned_checkpoint
-from secprune.pruning.selection import layer_top_k, magnitude_key, zero_vote_share
+from secprune.pruning.selection import final_mask, magnitude_key, tie_seed, zero_vote_share
 from secprune.pruning.tensorfile import CheckpointFiles, TensorFile
 from secprune.storage.masks import MaskFile, write_masks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from secprune.parties.session import Session
-    from secprune.task import Task
+    from secprune.task import MatrixSpec, Task
+
+_log = logging.getLogger(__name__)
 
 FINAL_MASK_FILE = "final-pruning-mask.safetensors"
 PROVENANCE_FILE = "secprune.json"
@@ -49,7 +53,9 @@ class Provenance(Struct, frozen=True, kw_only=True):
     clients_enrolled: int
     sparsity: str
     server_comparison: str
+    pattern: str
     ties: str
+    weight_scaling: bool
     counts_digest: str
     mask_digest: str
     pruned_per_matrix: dict[str, str]
@@ -58,7 +64,7 @@ class Provenance(Struct, frozen=True, kw_only=True):
 
 
 class SelectResult(Struct, frozen=True, kw_only=True):
-    """What was written."""
+    """What was written; `warning` is empty unless the task made a choice known to ruin models."""
 
     pruned_model: str
     mask: str
@@ -67,6 +73,7 @@ class SelectResult(Struct, frozen=True, kw_only=True):
     weights: int
     zero_votes: int
     seconds: dict[str, float]
+    warning: str = ""
 
 
 class _Tally:
@@ -74,34 +81,37 @@ class _Tally:
         self.pruned = self.zero_votes = 0
         self.per_matrix: dict[str, str] = {}
 
+    @property
+    def zero_vote_share(self) -> Fraction:
+        return Fraction(self.zero_votes, max(1, self.pruned))
+
 
 def select(session: Session, output: Path, *, progress: Progress = silent) -> SelectResult:
-    """Take the layer top-k of the counts and write the final mask and the pruned checkpoint.
+    """Take the most voted weights of each group and write the final mask and the pruned checkpoint.
 
     Raises:
-        LocalMisuseError: there are no counts yet, or `output` exists.
+        LocalMisuseError: there are no counts yet (of every round), or `output` exists.
         ConfigurationError: the model here is not the task's, or too many pruned weights had no vote.
     """
-    require_counts(session)
+    votes = _Votes(session)
     task, watch = session.task, Stopwatch()
     source = session.path(session.config.model, "the model")
     with watch.phase("verify model"):
         check_model(task, source)
-    counts_path = session.work / COUNTS_FILE
-    counts, tally = TensorFile(counts_path), _Tally()
-    cohort = int(counts.metadata["cohort"])
+    weights, tally = CheckpointFiles(source), _Tally()
     mask_path = session.work / FINAL_MASK_FILE
     with watch.phase("select"):
+        masks = _final_masks(task, task.model.matrices, votes.of, weights)
         write_masks(
             mask_path,
-            _counted(task, final_masks(task, counts, CheckpointFiles(source), cohort=cohort), counts, tally),
+            _counted(task, masks, votes, tally),
             task.model.matrices,
             task_id=session.round.task_id,
             each=lambda _name, _mask: progress(
-                "taking the top-k of matrices", len(tally.per_matrix), len(task.model.matrices)
+                "selecting the most voted weights", len(tally.per_matrix), len(task.model.matrices)
             ),
         )
-    masks = MaskFile(mask_path, task.model.matrices, task_id=session.round.task_id)
+    final = MaskFile(mask_path, task.model.matrices, task_id=session.round.task_id)
     mask_digest = file_digest(mask_path)
     provenance = Provenance(
         secprune=__version__,
@@ -110,59 +120,133 @@ def select(session: Session, output: Path, *, progress: Progress = silent) -> Se
         model=task.model.name,
         weights_digest=task.model.weights_digest,
         protocol=task.protocol.name,
-        cohort_size=cohort,
+        cohort_size=votes.smallest_cohort,
         clients_enrolled=task.n_max,
         sparsity=task.pruning.sparsity,
         server_comparison=task.pruning.server_comparison,
+        pattern=task.pruning.pattern,
         ties=task.pruning.ties,
-        counts_digest=file_digest(counts_path),
+        weight_scaling=task.pruning.weight_scaling,
+        counts_digest=votes.digest(),
         mask_digest=mask_digest,
         pruned_per_matrix=tally.per_matrix,
-        zero_vote_share=str(Fraction(tally.zero_votes, max(1, tally.pruned))),
-        privacy=privacy_label(task, cohort_size=cohort),
+        zero_vote_share=str(tally.zero_vote_share),
+        privacy=privacy_label(task, cohort_size=votes.smallest_cohort),
     )
     with watch.phase("write model"):
         write_pruned_checkpoint(
             source,
             output,
-            lambda name: masks.rows(name).view(np.bool_),
+            lambda name: final.rows(name).view(np.bool_),
             [(m.name, m.rows, m.columns) for m in task.model.matrices],
             {PROVENANCE_FILE: msgspec.json.format(msgspec.json.encode(provenance), indent=2)},
+            transposed=[m.name for m in task.model.matrices if m.transposed],
+            scaled_by=votes.of if task.pruning.weight_scaling else None,
         )
+    warning = _warning(task, tally)
+    if warning:
+        _log.warning("%s", warning)
     return SelectResult(
         pruned_model=str(output),
         mask=str(mask_path),
         mask_digest=mask_digest,
         pruned_weights=tally.pruned,
-        weights=session.round.layout.weights,
+        weights=sum(m.rows * m.columns for m in task.model.matrices),
         zero_votes=tally.zero_votes,
         seconds=watch.seconds,
+        warning=warning,
     )
 
 
-def final_masks(
-    task: Task, counts: TensorFile, weights: CheckpointFiles, *, cohort: int
-) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
-    """The final pruning mask, one matrix after the other: (name, (rows, columns) Boolean, 1 = prune).
+def round_masks(session: Session) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
+    """The final pruning mask of the matrices of this session's round, one after the other.
 
-    Args:
-        task: gives the exact number of weights to prune in each matrix.
-        counts: votes to prune.
-        weights: the public dense model; its magnitudes break ties.
-        cohort: clients counted.
+    The model is compared with the task's in the first round only: it may take minutes to read.
+
+    Yields:
+        Name and mask, (rows, columns) Boolean, 1 = prune.
+
+    Raises:
+        LocalMisuseError: there are no counts yet.
+        ConfigurationError: the model here is not the task's.
     """
-    for m in task.model.matrices:
+    require_counts(session)
+    task, counts = session.task, TensorFile(session.work / COUNTS_FILE)
+    cohort = int(counts.metadata["cohort"])
+    source = session.path(session.config.model, "the model")
+    if session.round.index == 0:
+        check_model(task, source)
+    weights = CheckpointFiles(source)
+    yield from _final_masks(
+        task,
+        session.round.matrices,
+        lambda name: (counts.raw(name), cohort),
+        weights,
+    )
+
+
+class _Votes:
+    """The counts of all rounds of a task."""
+
+    def __init__(self, session: Session) -> None:
+        self._paths: list[Path] = []
+        self._of: dict[str, tuple[TensorFile, int]] = {}
+        for index in range(session.task.rounds):
+            here = session.at_round(index)
+            require_counts(here)
+            self._paths.append(here.work / COUNTS_FILE)
+            counts = TensorFile(self._paths[-1])
+            entry = counts, int(counts.metadata["cohort"])
+            self._of |= {m.name: entry for m in here.round.matrices}
+
+    def of(self, name: str) -> tuple[npt.NDArray[Any], int]:
+        """Votes to prune of a matrix, and the clients counted."""
+        counts, cohort = self._of[name]
+        return counts.raw(name), cohort
+
+    @property
+    def smallest_cohort(self) -> int:
+        return min(cohort for _, cohort in self._of.values())
+
+    def digest(self) -> str:
+        """Of the one file of counts; with several rounds, of their digests, one a line."""
+        digests = [file_digest(path) for path in self._paths]
+        return digests[0] if len(digests) == 1 else sha256("\n".join(digests).encode())
+
+
+def _final_masks(
+    task: Task,
+    matrices: Iterable[MatrixSpec],
+    votes_of: Callable[[str], tuple[npt.NDArray[Any], int]],
+    weights: CheckpointFiles,
+) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
+    """The final pruning mask, one matrix after the other; the public model's magnitudes may break ties."""
+    for m in matrices:
         dtype, _ = weights.entry(m.name)
-        key = magnitude_key(weights.raw(m.name), dtype)
-        yield m.name, layer_top_k(counts.raw(m.name), key, task.pruning.layer_k(m.rows, m.columns), cohort)
+        raw = weights.raw(m.name)
+        counts, cohort = votes_of(m.name)
+        mask = final_mask(
+            counts,
+            magnitude_key(raw.T if m.transposed else raw, dtype),
+            pruning=task.pruning,
+            cohort=cohort,
+            tie_seed=tie_seed(task.nonce, m.name),
+        )
+        yield m.name, mask
+
+
+def _warning(task: Task, tally: _Tally) -> str:
+    if task.pruning.server_comparison != "column" or task.pruning.group_pattern is not None:
+        return ""
+    return f"column comparison pruned {float(tally.zero_vote_share):.2%} of its weights without any vote"
 
 
 def _counted(
-    task: Task, masks: Iterator[tuple[str, npt.NDArray[np.bool_]]], counts: TensorFile, tally: _Tally
+    task: Task, masks: Iterator[tuple[str, npt.NDArray[np.bool_]]], votes: _Votes, tally: _Tally
 ) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
     """Pass the masks on and tally them; raises after the last one, so that no mask file comes about."""
     for name, mask in masks:
-        zero_votes, pruned = zero_vote_share(counts.raw(name), mask)
+        zero_votes, pruned = zero_vote_share(votes.of(name)[0], mask)
         tally.zero_votes += zero_votes
         tally.pruned += pruned
         tally.per_matrix[name] = f"{pruned}/{mask.size}"

@@ -7,6 +7,7 @@ is an incident that blames whoever the evidence points to, and never stops the p
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import time
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from secprune.messages.types import (
     Report,
     ReportCheck,
     RoundMessage,
+    RoundOutcome,
     TaskSignature,
     Vote,
 )
@@ -55,6 +57,7 @@ _SENDERS: dict[Phase, Role] = {
     "votes": "aggregator",
     "cohorts": "aggregator",
     "shares": "aggregator",
+    "outcomes": "coordinator",
 }
 
 PHASE_OF: dict[type, Phase] = {
@@ -64,6 +67,7 @@ PHASE_OF: dict[type, Phase] = {
     Vote: "votes",
     Cohort: "cohorts",
     AggregateShare: "shares",
+    RoundOutcome: "outcomes",
 }
 
 
@@ -106,10 +110,16 @@ class Session:
             raise ConfigurationError(f"the party file in {self.directory} does not say where {what} is")
         return self.directory / entry
 
+    def at_round(self, index: int) -> Session:
+        """The same party at another round of the same task."""
+        return dataclasses.replace(
+            self, round=Round.of(self.task, index), journal=self.journal.at_round(index), _known={}
+        )
+
     @property
     def work(self) -> Path:
-        """Directory of this task's own files."""
-        path = self.directory / "tasks" / short(self.round.task_id)
+        """Directory of this round's own files."""
+        path = self.directory / "tasks" / short(self.round.task_id) / f"round-{self.round.index:03d}"
         with environment_errors(f"create {path}"):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         return path

@@ -39,7 +39,8 @@ class Status(Struct, frozen=True, kw_only=True):
 
 
 def status(session: Session) -> Status:
-    """Look at the round from this party's side."""
+    """Look from this party's side at the first round that it has not finished, or at the last one."""
+    session = session.at_round(_current_round(session))
     reported = sorted({received.sender for received in session.read(Report, again=True)})
     voted = sorted({received.sender for received in session.read(Vote, again=True)})
     cohorts = {r.sender: tuple(m.client for m in r.message.members) for r in session.read(Cohort, again=True)}
@@ -58,6 +59,19 @@ def status(session: Session) -> Status:
         cohort=next(iter(cohorts.values())) if agreed else None,
         incidents=tuple(Incident(party=party, what=what) for party, what in session.journal.incidents()),
     )
+
+
+def _current_round(session: Session) -> int:
+    last = {"client": "reports", "aggregator": "shares"}
+    for index in range(session.task.rounds):
+        here = session.at_round(index)
+        if session.card.role == "coordinator":
+            done = (here.work / COUNTS_FILE).exists()
+        else:
+            done = any(m.phase == last[session.card.role] for m in here.journal.outbox())
+        if not done:
+            return index
+    return session.task.rounds - 1
 
 
 def _standing(session: Session, reported: list[str]) -> tuple[str, str]:

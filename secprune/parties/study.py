@@ -42,9 +42,7 @@ class StudyOptions(Struct, frozen=True, kw_only=True):
     study: str
     protocol: ProtocolName
     min_clients: int | None
-    sparsity: str
-    sequence_length: int
-    max_windows: int
+    pruning: PruningSpec
 
 
 class StudyResult(Struct, frozen=True, kw_only=True):
@@ -58,31 +56,41 @@ class StudyResult(Struct, frozen=True, kw_only=True):
     fingerprints: dict[str, str]
 
 
-def make_task(model: Path, parties: tuple[PartySpec, ...], options: StudyOptions) -> Task:
-    """Make the task for a model on disk. Needs torch to find its prunable matrices.
+def model_spec(model: Path, *, sequence_length: int = 1) -> ModelSpec:
+    """What a task says of a model on disk. Needs torch to find its prunable matrices.
 
     Raises:
-        ConfigurationError: the parts do not make a valid task.
+        ConfigurationError: a model that cannot be pruned, or windows longer than it takes.
         LocalMisuseError: `model` is not a usable checkpoint.
     """
     from secprune.pruning.models import (  # noqa: PLC0415 - torch, only where a model is read
         check_checkpoint_keys,
         check_sequence_length,
+        decoder_blocks,
         model_skeleton,
         prunable_matrices,
     )
 
     skeleton = model_skeleton(model)
-    check_sequence_length(skeleton.config, options.sequence_length)
+    check_sequence_length(skeleton.config, sequence_length)
+    prefix, _ = decoder_blocks(skeleton)
     matrices = prunable_matrices(skeleton)
     check_checkpoint_keys(model, matrices)
-    spec = ModelSpec(
+    return ModelSpec(
         name=model.resolve().name,
         weights_digest=weights_digest(model),
         tokenizer_digest=tokenizer_digest(model),
-        matrices=tuple(MatrixSpec(name=m.name, rows=m.rows, columns=m.columns) for m in matrices),
+        matrices=tuple(
+            MatrixSpec(
+                name=m.name,
+                rows=m.rows,
+                columns=m.columns,
+                transposed=m.transposed,
+                block=int(m.name.removeprefix(f"{prefix}.").partition(".")[0]),
+            )
+            for m in matrices
+        ),
     )
-    return build_task(spec, parties, options)
 
 
 def build_task(model: ModelSpec, parties: tuple[PartySpec, ...], options: StudyOptions) -> Task:
@@ -100,11 +108,7 @@ def build_task(model: ModelSpec, parties: tuple[PartySpec, ...], options: StudyO
                     study=options.study,
                     nonce=random_bytes(16).hex(),
                     protocol=ProtocolSpec(name=options.protocol, min_clients=floor),
-                    pruning=PruningSpec(
-                        sparsity=options.sparsity,
-                        sequence_length=options.sequence_length,
-                        max_windows=options.max_windows,
-                    ),
+                    pruning=options.pruning,
                     privacy=PrivacySpec(),
                     model=model,
                     parties=parties,
@@ -149,7 +153,8 @@ def init_study(
             f"{output} exists already", hint="a task is never overwritten; choose another name"
         )
     identity, card = read_identity(directory / IDENTITY_FILE)
-    task = make_task(model, read_roster(cards), options)
+    spec = model_spec(model, sequence_length=options.pruning.sequence_length)
+    task = build_task(spec, read_roster(cards), options)
     if task.coordinator != card:
         raise ConfigurationError(
             f"the card of the coordinator in {cards} is not the one whose keys lie in {directory}"

@@ -55,8 +55,12 @@ def privacy_label(task: Task, *, cohort_size: int | None = None) -> PrivacyLabel
         differentially_private=False,
         label=label,
         hides_from=hides,
-        discloses=(
-            "to the coordinator: how many clients of the cohort vote to prune each weight; where all agree, "
-            "each client's vote. To everybody: the final pruning mask"
-        ),
+        discloses=_discloses(task),
     )
+
+
+def _discloses(task: Task) -> str:
+    votes = "how many clients of the cohort vote to prune each weight; where all agree, each client's vote"
+    if task.pruning.weight_scaling:  # kept / dense = (cohort - count) / cohort, for all to divide
+        return f"to the coordinator: {votes}. To everybody: the final pruning mask, and of each kept weight the votes"
+    return f"to the coordinator: {votes}. To everybody: the final pruning mask"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from secprune.crypto.identity import Identity
-    from secprune.task import Task
+    from secprune.task import MatrixSpec, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +30,17 @@ class Round:
     task: Task
     task_id: str
     index: int
+    matrices: tuple[MatrixSpec, ...]
     layout: Layout
 
     @classmethod
     def of(cls, task: Task, index: int = 0) -> Round:
-        """The round's layout covers all matrices (one-shot pruning has a single round)."""
+        """One round of a task; one-shot pruning has only the first."""
+        matrices = task.round_matrices(index)
         packed = [
-            PackedMatrix(m.name, m.rows, m.columns, task.pruning.row_budget(m.columns))
-            for m in task.model.matrices
+            PackedMatrix(m.name, m.rows, m.columns, task.pruning.row_budget(m.columns)) for m in matrices
         ]
-        return cls(task, task.task_id, index, Layout.of(packed, n_max=task.n_max))
+        return cls(task, task.task_id, index, matrices, Layout.of(packed, n_max=task.n_max))
 
 
 class ReportSecrets(Struct, frozen=True, kw_only=True):

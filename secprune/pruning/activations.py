@@ -9,21 +9,28 @@ afterwards a block is called with exactly its own arguments and only the hidden 
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from secprune.errors import ConfigurationError
-from secprune.pruning.models import block_linears, decoder_blocks
+from secprune.pruning.models import block_linears, decoder_blocks, matrix_view
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+_log = logging.getLogger(__name__)
 
 MAX_BATCH_TOKENS = 2048
 """Tokens in one forward: bounds the memory of activations whatever the number of windows is."""
+
+
+MIN_MODULE_TOKENS = 128
+"""Below this, a norm over tokens is off by about a tenth: more than what separates neighbouring scores."""
 
 
 @dataclass(slots=True, eq=False)
@@ -37,6 +44,108 @@ class SquareSum:
 
     square_sum: Tensor
     tokens: int = 0
+
+    @classmethod
+    def zeros(cls, weight: Tensor, device: torch.device) -> Self:
+        """Nothing summed yet, for the inputs of that (rows, columns) weight."""
+        return cls(torch.zeros(weight.shape[1], dtype=torch.float64, device=device))
+
+    @staticmethod
+    def of(inputs: Tensor) -> Tensor:
+        """What one batch of inputs (..., columns) contributes: (columns,) float64."""
+        return _square_sum(inputs)
+
+    def add(self, contribution: Tensor, tokens: int) -> None:
+        """Add what `of` made of a batch of so many tokens."""
+        self.square_sum += contribution
+        self.tokens += tokens
+
+
+@dataclass(slots=True, eq=False)
+class SecondMoment:
+    """The statistic behind SparseGPT: the mean over tokens of x x^T, half its Hessian up to a factor.
+
+    Attributes:
+        mean: (columns, columns), float32 or float64 as the weight is; a running mean, so that its entries
+            do not grow with the number of notes.
+        tokens: how many tokens it is the mean of; 0 for a module that the forward never reached.
+
+    Source: SparseGPT (arXiv 2301.00774), sec. 3.1.
+    """
+
+    mean: Tensor
+    tokens: int = 0
+
+    @classmethod
+    def zeros(cls, weight: Tensor, device: torch.device) -> Self:
+        """Nothing averaged yet, for the inputs of that (rows, columns) weight."""
+        dtype = torch.promote_types(weight.dtype, torch.float32)
+        return cls(torch.zeros(weight.shape[1], weight.shape[1], dtype=dtype, device=device))
+
+    @staticmethod
+    def of(inputs: Tensor) -> Tensor:
+        """What one batch of inputs (..., columns) contributes: the sum of x x^T, float32 or better."""
+        wide = inputs.reshape(-1, inputs.shape[-1]).to(torch.promote_types(inputs.dtype, torch.float32))
+        return wide.T @ wide  # (columns, columns)
+
+    def add(self, contribution: Tensor, tokens: int) -> None:
+        """Take in what `of` made of a batch of so many tokens."""
+        if tokens:
+            self.tokens += tokens
+            self.mean.mul_(1 - tokens / self.tokens).add_(contribution, alpha=1 / self.tokens)
+
+
+class Statistic(Protocol):
+    """What a local pruner may know about the inputs of a linear module: `SquareSum` or `SecondMoment`."""
+
+    tokens: int
+
+    @classmethod
+    def zeros(cls, weight: Tensor, device: torch.device) -> Self:
+        """Of no token yet, for the inputs of that (rows, columns) weight."""
+
+    @staticmethod
+    def of(inputs: Tensor) -> Tensor:
+        """What one batch of inputs (..., columns) contributes."""
+
+    def add(self, contribution: Tensor, tokens: int) -> None:
+        """Take in what `of` made of a batch of so many tokens."""
+
+
+_Statistic = TypeVar("_Statistic", bound=Statistic)
+
+
+@dataclass(frozen=True, slots=True)
+class ThinModule:
+    """A linear module, mostly of a rarely chosen expert, that saw too few tokens to be judged by them.
+
+    Attributes:
+        name: of its weight in the checkpoint.
+        tokens: how many it saw.
+    """
+
+    name: str
+    tokens: int
+
+
+def thin_modules(
+    tokens: Mapping[str, int], *, calibration_tokens: int, minimum: int = MIN_MODULE_TOKENS
+) -> tuple[ThinModule, ...]:
+    """The modules whose statistics are mostly noise, those that saw nothing included.
+
+    A module that saw every token of the calibration is none, however short that is: then the windows are
+    too few for all modules alike.
+
+    Args:
+        tokens: by weight name, how many tokens each module saw.
+        calibration_tokens: how many there were.
+        minimum: fewer than that are too few.
+
+    Returns:
+        In the order of `tokens`.
+    """
+    least = min(minimum, calibration_tokens)
+    return tuple(ThinModule(name, seen) for name, seen in tokens.items() if seen < least)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,6 +190,9 @@ class BlockRunner:
         device: where to compute; a block is moved there while it runs and back afterwards.
             Default: where the model's parameters are.
 
+    Attributes:
+        thin: modules of the blocks seen so far that few tokens reached, see `thin_modules`.
+
     Raises:
         ConfigurationError: no decoder blocks found, or blocks of an unknown calling convention.
     """
@@ -89,6 +201,8 @@ class BlockRunner:
         self._prefix, self._blocks = decoder_blocks(model)
         self._home = next(model.parameters()).device
         self.device = self._home if device is None else device
+        self.thin: tuple[ThinModule, ...] = ()
+        self._tokens = windows.numel()
         self._next = 0
         self._hidden: list[Tensor] = []  # of each batch: (b, L, hidden)
         self._calls: list[list[_Call]] = []  # of each batch: one call per block
@@ -99,10 +213,14 @@ class BlockRunner:
         """Number of decoder blocks."""
         return len(self._blocks)
 
-    def weight(self, name: str) -> nn.Parameter:
-        """The (rows, columns) weight of that checkpoint name, to be read and changed in place."""
+    def weight(self, name: str) -> Tensor:
+        """The (rows, columns) weight of that checkpoint name, to be read and changed in place.
+
+        A view without gradient of the model's own weight, also where the checkpoint has its transpose;
+        take it anew after the block has run, which may have moved the weight to the device and back.
+        """
         index, _, path = name.removeprefix(f"{self._prefix}.").partition(".")
-        return self._blocks[int(index)].get_parameter(path)
+        return matrix_view(block_linears(self._blocks[int(index)])[path.removesuffix(".weight")])
 
     def statistics(self, index: int) -> dict[str, SquareSum]:
         """Square-sums of all linear modules of one block, from a forward of its present weights.
@@ -115,23 +233,40 @@ class BlockRunner:
 
         Source: Wanda (arXiv 2306.11695), sec. 3; unlike its code, not divided by the number of sequences.
         """
+        return self.collect(index, SquareSum)
+
+    def collect(self, index: int, kind: type[_Statistic], *, advance: bool = False) -> dict[str, _Statistic]:
+        """Statistics of any kind of all linear modules of one block, from a forward of its present weights.
+
+        Args:
+            index: the block; all blocks before it have been advanced, it has not.
+            kind: `SquareSum` or `SecondMoment`.
+            advance: also `advance` the block, by the same forward: later blocks see it unpruned.
+
+        Returns:
+            For each weight name in model order, the statistic of all tokens of all windows.
+        """
         self._expect(index)
-        sums: dict[str, SquareSum] = {}
-        seen: dict[int, tuple[Tensor, Tensor]] = {}  # id of an input: the input itself, its square-sum
+        sums: dict[str, _Statistic] = {}
+        seen: dict[int, tuple[Tensor, Tensor]] = {}  # id of an input: the input itself, its contribution
         hooks = []
         for path, linear in block_linears(self._blocks[index]).items():
-            zeros = torch.zeros(linear.in_features, dtype=torch.float64, device=self.device)
-            statistic = sums[f"{self._prefix}.{index}.{path}.weight"] = SquareSum(zeros)
+            statistic = kind.zeros(matrix_view(linear), self.device)
+            sums[f"{self._prefix}.{index}.{path}.weight"] = statistic
             hooks.append(linear.register_forward_pre_hook(_adder(statistic, seen), with_kwargs=True))
         self._blocks[index].to(self.device)
         try:
             for batch in range(len(self._hidden)):
-                self._forward(index, batch)
+                output = self._forward(index, batch)
+                if advance:
+                    self._hidden[batch] = output
                 seen.clear()  # ids are unique only as long as the tensors live
         finally:
             self._blocks[index].to(self._home)
             for hook in hooks:
                 hook.remove()
+        self._next += int(advance)
+        self._note_thin({name: statistic.tokens for name, statistic in sums.items()})
         return sums
 
     def advance(self, index: int) -> None:
@@ -144,6 +279,21 @@ class BlockRunner:
         finally:
             self._blocks[index].to(self._home)
         self._next += 1
+
+    def _note_thin(self, tokens: Mapping[str, int]) -> None:
+        thin = thin_modules(tokens, calibration_tokens=self._tokens)
+        known = {module.name for module in self.thin}
+        self.thin += tuple(module for module in thin if module.name not in known)
+        few = [module for module in thin if module.tokens]  # if there are none at all, the pruner says so
+        if few:
+            least = min(few, key=lambda module: module.tokens)
+            _log.warning(
+                "few of the %d calibration tokens reached %d modules, least %s (%d); their masks are uncertain",
+                self._tokens,
+                len(few),
+                least.name,
+                least.tokens,
+            )
 
     def _expect(self, index: int) -> None:
         if index != self._next:
@@ -158,8 +308,8 @@ class BlockRunner:
             output = self._blocks[index](hidden, *args, **kwargs)
         else:
             output = self._blocks[index](*args, hidden_states=hidden, **kwargs)
-        # transformers 4.x: a tuple that begins with the hidden states; 5.x: the hidden states.
-        result: Tensor = output[0] if isinstance(output, tuple) else output
+        # transformers 4.x: a tuple (GPT-1: a list) that begins with the hidden states; 5.x: these alone.
+        result: Tensor = output[0] if isinstance(output, tuple | list) else output
         return result
 
     @torch.inference_mode()
@@ -230,18 +380,17 @@ class BlockRunner:
                 model(input_ids=tokens, use_cache=False)
         finally:
             hook.remove()
-        return len(outputs[0]) if outputs and isinstance(outputs[0], tuple) else None
+        return len(outputs[0]) if outputs and isinstance(outputs[0], tuple | list) else None
 
 
-def _adder(statistic: SquareSum, seen: dict[int, tuple[Tensor, Tensor]]) -> Callable[..., None]:
+def _adder(statistic: Statistic, seen: dict[int, tuple[Tensor, Tensor]]) -> Callable[..., None]:
     def add(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         inputs = args[0] if args else kwargs["input"]  # (..., columns)
         if id(inputs) not in seen:
-            # One squaring for q, k and v, which get the same tensor object; the tensor is kept with its
+            # One product for q, k and v, which get the same tensor object; the tensor is kept with its
             # sum, so that its id cannot be given to another one while `seen` is in use.
-            seen[id(inputs)] = (inputs, _square_sum(inputs))
-        statistic.square_sum += seen[id(inputs)][1]
-        statistic.tokens += inputs.numel() // inputs.shape[-1]
+            seen[id(inputs)] = (inputs, statistic.of(inputs))
+        statistic.add(seen[id(inputs)][1], inputs.numel() // inputs.shape[-1])
 
     return add
 

@@ -2,7 +2,7 @@
 
 Stock transformers, vLLM and lm-eval load it because nothing about it is new: the same files, headers,
 dtypes and keys. Weights are streamed as bits, one matrix at a time; no float is ever computed with, so
-what is kept is kept exactly, on every machine.
+what is kept is kept exactly, on every machine. The one exception is weight scaling, if a task asks for it.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ from secprune.pruning.tensorfile import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from typing import BinaryIO
 
     from numpy.typing import NDArray
 
+    UnsignedArray = NDArray[np.unsignedinteger[Any]]
     MaskOf = Callable[[str], NDArray[np.bool_]]
+    VotesOf = Callable[[str], tuple[UnsignedArray, int]]
 
 WEIGHT_PATTERNS = ("config.json", "*.safetensors", "*.safetensors.index.json")
 TOKENIZER_PATTERNS = (
@@ -47,6 +49,7 @@ TOKENIZER_PATTERNS = (
 _COPIED_PATTERNS = ("config.json", "generation_config.json", *TOKENIZER_PATTERNS, "LICENSE*", "NOTICE*")
 _CHUNK = 8 << 20
 _PRUNABLE = {"F16", "BF16", "F32", "F64"}
+_BF16_FRACTION = np.uint32(16)  # a bfloat16 is a float32 without its last 16 bits
 
 
 def weights_digest(directory: Path) -> str:
@@ -94,6 +97,9 @@ def write_pruned_checkpoint(
     masks: MaskOf | Mapping[str, NDArray[np.bool_]],
     matrices: Sequence[tuple[str, int, int]],
     extra_files: Mapping[str, bytes] | None = None,
+    *,
+    transposed: Collection[str] = (),
+    scaled_by: VotesOf | None = None,
 ) -> None:
     """Write the pruned copy of a checkpoint: whole and durable, or not at all.
 
@@ -107,15 +113,18 @@ def write_pruned_checkpoint(
             once for each matrix, in the order of the data in the files.
         matrices: name, rows and columns of each matrix that is pruned.
         extra_files: further files by name, such as the provenance in secprune.json.
+        transposed: names of the matrices that the checkpoint stores as (columns, rows).
+        scaled_by: if given, what is kept is scaled (see `scaled_weights`) by what this says of a matrix: the
+            counts, (rows, columns) of an unsigned type, and the clients counted.
 
     Raises:
         LocalMisuseError: the target is not empty, a path is wrong, or an extra file's name is not free.
-        ConfigurationError: a matrix or mask does not fit the checkpoint, or the checkpoint is quantized.
+        ConfigurationError: a matrix, mask or counts do not fit the checkpoint, or it is quantized.
         LocalEnvironmentError: disk full, or a path that cannot be read or written.
     """
     files = CheckpointFiles(source_dir)
     _check_unquantized(source_dir)
-    pruned = {name: (rows, columns) for name, rows, columns in matrices}
+    pruned = {n: (columns, rows) if n in transposed else (rows, columns) for n, rows, columns in matrices}
     for name, shape in pruned.items():
         if files.entry(name)[0] not in _PRUNABLE or files.entry(name)[1] != shape:
             raise ConfigurationError(
@@ -132,13 +141,13 @@ def write_pruned_checkpoint(
             f"{target_dir} exists and is not empty",
             hint="choose a new directory; nothing is ever overwritten",
         )
-    mask_of: MaskOf = masks if callable(masks) else masks.__getitem__
+    edits = _Edits(masks if callable(masks) else masks.__getitem__, scaled_by, frozenset(transposed))
     temporary = target_dir.with_name(f".{target_dir.name}.{secrets.token_hex(4)}.partial")
     try:
         target_dir.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
         for file in files.files:
-            _copy_pruned(file, temporary / file.path.name, pruned, mask_of)
+            _copy_pruned(file, temporary / file.path.name, pruned, edits)
         for source in copied:
             _write(temporary / source.name, [source.read_bytes()])
         for name, content in extra.items():
@@ -152,14 +161,94 @@ def write_pruned_checkpoint(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def scaled_weights(raw: UnsignedArray, dtype: str, counts: UnsignedArray, cohort: int) -> UnsignedArray:
+    """Weights times (m - count) / m, the weight scaling of FedPrLLM.
+
+    The share is rounded to float32, then the product to float32 (both to float64 for F64), then that to the
+    stored type, each to the nearest, ties to even. A weight nobody voted to prune keeps its bits.
+
+    Args:
+        raw: bit patterns, as `tensorfile.TensorFile.raw` gives them.
+        dtype: "F16", "BF16", "F32" or "F64".
+        counts: votes to prune, in the shape of `raw`.
+        cohort: m, the clients counted.
+
+    Returns:
+        Bit patterns, as `raw`.
+
+    Raises:
+        ConfigurationError: another dtype or shape, or a count above the cohort.
+
+    Source: FedPrLLM (arXiv 2505.13547), "weight scaling"; its code computes in float16.
+    """
+    if (
+        dtype not in _PRUNABLE
+        or counts.shape != raw.shape
+        or counts.dtype.kind != "u"
+        or (counts.size and int(counts.max()) > cohort)
+    ):
+        raise ConfigurationError(
+            f"counts {counts.dtype}{counts.shape} of {cohort} clients cannot scale weights {dtype}{raw.shape}",
+            hint="use the counts and the checkpoint of the same task",
+        )
+    working = np.dtype(np.float64 if dtype == "F64" else np.float32)
+    with np.errstate(invalid="ignore", under="ignore"):  # an infinite weight that nobody keeps: NaN
+        share = (cohort - counts.astype(np.int64)).astype(working) / working.type(max(1, cohort))
+        if dtype == "BF16":
+            scaled = bfloat16_bits(_bfloat16_values(raw) * share)
+        else:
+            values = raw.view(f"<f{raw.itemsize}").astype(working)
+            scaled = (values * share).astype(f"<f{raw.itemsize}").view(raw.dtype)
+    return np.where(counts == 0, raw, scaled)
+
+
+def bfloat16_bits(values: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Round float32 to bfloat16, to the nearest, ties to even; numpy has no such type.
+
+    A bfloat16 is the upper half of a float32. Adding just under half a unit of its last place, or exactly
+    half if the last bit kept is odd, carries into that bit where rounding is upward; a carry out of the
+    fraction raises the exponent, up to infinity, as it must. Not a number is kept such, and made quiet.
+
+    Returns:
+        Bit patterns, in the shape of `values`.
+    """
+    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
+    upper = bits >> _BF16_FRACTION
+    rounded = (bits + (upper & np.uint32(1)) + np.uint32(0x7FFF)) >> _BF16_FRACTION
+    return np.where(np.isnan(values), upper | np.uint32(0x40), rounded).astype(np.uint16)
+
+
+def _bfloat16_values(raw: UnsignedArray) -> NDArray[np.float32]:
+    return (raw.astype(np.uint32) << _BF16_FRACTION).view(np.float32)
+
+
+class _Edits:
+    """What becomes of each matrix, in the shape in which the checkpoint stores it."""
+
+    def __init__(self, mask_of: MaskOf, scaled_by: VotesOf | None, transposed: frozenset[str]) -> None:
+        self._mask_of, self._scaled_by, self._transposed = mask_of, scaled_by, transposed
+
+    def mask(self, name: str) -> NDArray[np.bool_]:
+        mask = self._mask_of(name)
+        return mask.T if name in self._transposed else mask
+
+    def votes(self, name: str) -> tuple[UnsignedArray, int] | None:
+        if self._scaled_by is None:
+            return None
+        counts, cohort = self._scaled_by(name)
+        return counts.T if name in self._transposed else counts, cohort
+
+
 def _copy_pruned(
-    file: TensorFile, target: Path, pruned: Mapping[str, tuple[int, int]], mask_of: MaskOf
+    file: TensorFile, target: Path, pruned: Mapping[str, tuple[int, int]], edits: _Edits
 ) -> None:
     def pieces(source: BinaryIO) -> Iterable[bytes]:
         yield source.read(file.data_start)
         for name in file.names:  # in the order of the data, which has no holes
             if name in pruned:
-                yield from _pruned_rows(file.raw(name), _checked_mask(name, mask_of(name), pruned[name]))
+                mask = _checked_mask(name, edits.mask(name), pruned[name])
+                yield from _pruned_rows(name, file, mask, edits.votes(name))
+                del mask  # before the next one is asked for
             else:
                 begin, end = file.span(name)
                 source.seek(begin)
@@ -170,12 +259,21 @@ def _copy_pruned(
         _write(target, pieces(source))
 
 
-def _pruned_rows(raw: NDArray[Any], mask: NDArray[np.bool_]) -> Iterable[bytes]:
+def _pruned_rows(
+    name: str, file: TensorFile, mask: NDArray[np.bool_], votes: tuple[UnsignedArray, int] | None
+) -> Iterable[bytes]:
+    raw, dtype = file.raw(name), file.entry(name)[0]
+    if votes is not None and votes[0].shape != raw.shape:
+        raise ConfigurationError(
+            f"the counts of {name} are {votes[0].shape}, not {raw.shape}",
+            hint="use the counts of the same task",
+        )
     rows = max(1, _CHUNK // max(1, raw.itemsize * raw.shape[1]))
     for start in range(0, raw.shape[0], rows):
-        part = raw[start : start + rows].copy()  # (rows, columns), the file's bits
-        part[mask[start : start + rows]] = 0
-        yield part.tobytes()
+        part = raw[start : start + rows]  # (rows, columns), the file's bits
+        if votes is not None:
+            part = scaled_weights(part, dtype, votes[0][start : start + rows], votes[1])
+        yield np.where(mask[start : start + rows], part.dtype.type(0), part).tobytes()
 
 
 def _checked_mask(name: str, mask: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bool_]:

@@ -10,6 +10,7 @@ Rule 3: a release is recorded before it is made.
 from __future__ import annotations
 
 import contextlib
+import copy
 import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -74,6 +75,12 @@ class Journal:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.executescript(_SCHEMA)
+
+    def at_round(self, round_index: int) -> Journal:
+        """The same file, for another round of the same task."""
+        other = copy.copy(self)
+        other._key = (self._key[0], round_index)  # noqa: SLF001 - a copy of itself
+        return other
 
     def close(self) -> None:
         """Close the file."""

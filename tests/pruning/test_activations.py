@@ -5,10 +5,11 @@ import torch
 import transformers
 from tiny_models import make_model
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from secprune.errors import ConfigurationError
 from secprune.pruning import activations
-from secprune.pruning.activations import BlockRunner
+from secprune.pruning.activations import BlockRunner, ThinModule, thin_modules
 from secprune.pruning.models import decoder_blocks
 
 
@@ -21,7 +22,7 @@ def _check_against_whole_forward(model, windows):
     prefix, blocks = decoder_blocks(model)
     expected, inputs, hooks = {}, {}, []
     for name, module in model.named_modules():
-        if name.startswith(prefix + ".") and isinstance(module, nn.Linear):
+        if name.startswith(prefix + ".") and isinstance(module, (nn.Linear, Conv1D)):
             inputs[name] = []
             hooks.append(
                 module.register_forward_hook(
@@ -48,7 +49,7 @@ def _check_against_whole_forward(model, windows):
 
 
 @pytest.mark.parametrize("implementation", ["sdpa", "eager"])
-@pytest.mark.parametrize("arch", ["llama", "qwen2", "opt"])
+@pytest.mark.parametrize("arch", ["llama", "qwen2", "opt", "gpt2"])
 def test_statistics_are_those_of_the_models_own_forward(monkeypatch, arch, implementation):
     monkeypatch.setattr(activations, "MAX_BATCH_TOKENS", 48)  # batches of 2, 2 and 1 windows
     model = make_model(arch, seed=2, dtype=torch.float64, layers=3)
@@ -164,6 +165,76 @@ def test_module_the_forward_never_reaches_has_no_tokens():
     statistics = BlockRunner(model, _windows(1)).statistics(0)
     assert statistics["model.layers.0.idle.weight"].tokens == 0
     assert statistics["model.layers.0.mlp.up_proj.weight"].tokens == 24
+
+
+class _MixtureBlock(nn.Module):
+    """Token ids are the first feature; each expert gets a fixed range of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.experts = nn.ModuleList(nn.Linear(8, 8) for _ in range(3))
+
+    def forward(self, hidden_states):
+        flat = hidden_states.reshape(-1, 8).clone()
+        for expert, (low, high) in zip(self.experts, [(0, 59), (59, 60), (60, 64)], strict=True):
+            chosen = (flat[:, 0] >= low) & (flat[:, 0] < high)
+            if chosen.any():
+                flat[chosen, 1:] += expert(flat[chosen])[:, 1:]
+        return flat.reshape(hidden_states.shape)
+
+
+def test_experts_that_few_tokens_reach_are_reported(caplog):
+    class Mixture(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed = nn.Embedding(64, 8)
+            self.layers = nn.ModuleList(_MixtureBlock() for _ in range(2))
+
+        def forward(self, input_ids, use_cache=False):
+            hidden = self.embed(input_ids)
+            for block in self.layers:
+                hidden = block(hidden)
+            return hidden
+
+    model = Mixture()
+    with torch.no_grad():
+        model.embed.weight[:, 0] = torch.arange(64)
+    windows = torch.randint(1, 59, (8, 24), generator=torch.Generator().manual_seed(7))
+    windows[1, 3:6] = 59
+    runner = BlockRunner(model, windows)
+    for index in range(2):
+        found = runner.statistics(index)
+        runner.advance(index)
+        assert [statistic.tokens for statistic in found.values()] == [8 * 24 - 3, 3, 0]
+    assert runner.thin == tuple(
+        ThinModule(f"layers.{index}.experts.{expert}.weight", tokens)
+        for index in range(2)
+        for expert, tokens in ((1, 3), (2, 0))
+    )
+    assert [record.args for record in caplog.records] == [
+        (192, 1, f"layers.{index}.experts.1.weight", 3) for index in range(2)
+    ]
+
+
+def test_a_short_calibration_makes_no_module_thin():
+    tokens = {"a": 100, "b": 99, "c": 0}
+    assert thin_modules(tokens, calibration_tokens=100) == (ThinModule("b", 99), ThinModule("c", 0))
+    assert thin_modules(tokens, calibration_tokens=10_000, minimum=99) == (ThinModule("c", 0),)
+
+
+def test_weight_is_a_view_of_outputs_by_inputs():
+    model = make_model("gpt2")
+    runner = BlockRunner(model, _windows(1))
+    stored = model.transformer.h[1].mlp.c_proj.weight
+    weight = runner.weight("transformer.h.1.mlp.c_proj.weight")
+    assert weight.shape == (32, 48)
+    assert not weight.requires_grad
+    weight[3, 40] = 7.5
+    assert stored[40, 3] == 7.5
+    llama = make_model("llama")
+    weight = BlockRunner(llama, _windows(1)).weight("model.layers.1.mlp.up_proj.weight")
+    weight.masked_fill_(torch.ones(48, 32, dtype=torch.bool), 0)
+    assert not llama.model.layers[1].mlp.up_proj.weight.any()
 
 
 def test_blocks_in_the_wrong_order_are_a_bug_of_the_caller():

@@ -10,13 +10,17 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny_models import make_checkpoint
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from secprune.errors import ConfigurationError, LocalEnvironmentError, LocalMisuseError
 from secprune.pruning import checkpoint
 from secprune.pruning.checkpoint import (
+    bfloat16_bits,
     matrix_sparsity,
+    scaled_weights,
     tokenizer_digest,
     weights_digest,
     write_pruned_checkpoint,
@@ -90,6 +94,39 @@ def test_copy_is_identical_outside_the_pruned_entries(tmp_path, monkeypatch, arc
     assert AutoTokenizer.from_pretrained(target)("fever")["input_ids"]
 
 
+def test_transposed_matrices_are_pruned_where_their_mask_says(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "_CHUNK", 1000)
+    source = make_checkpoint(tmp_path / "dense", "gpt2")
+    found = prunable_matrices(model_skeleton(source))
+    names = {matrix.name for matrix in found if matrix.transposed}
+    assert len(names) == len(found) == 8
+    matrices = _matrices(source)
+    masks = _masks(matrices)
+    write_pruned_checkpoint(source, tmp_path / "out", masks, matrices, transposed=names)
+    dense = _load(source)
+    for name, tensor in _load(tmp_path / "out").items():
+        due = dense[name].clone()
+        if name in masks:
+            due.T.masked_fill_(torch.from_numpy(masks[name]), 0)
+        assert torch.equal(tensor, due)
+
+    # One vote of two for each weight that is kept: it is halved, exactly.
+    votes = {name: (~mask).astype(np.uint16) for name, mask in masks.items()}
+    write_pruned_checkpoint(
+        source,
+        tmp_path / "scaled",
+        masks,
+        matrices,
+        transposed=names,
+        scaled_by=lambda name: (votes[name], 2),
+    )
+    sparse = _load(tmp_path / "out")
+    for name, tensor in _load(tmp_path / "scaled").items():
+        assert torch.equal(tensor, sparse[name] / 2 if name in masks else sparse[name])
+    with pytest.raises(ConfigurationError):  # 48 x 32 and 32 x 48
+        write_pruned_checkpoint(source, tmp_path / "other", masks, matrices)
+
+
 def test_index_with_a_single_shard_is_copied(tmp_path):
     source = make_checkpoint(tmp_path / "dense")
     names = list(_load(source))
@@ -113,6 +150,152 @@ def test_zeros_are_positive_and_counted(tmp_path):
         assert matrix_sparsity(source, name) == (0, rows * columns)
     safetensors.torch.save_file({"w": torch.tensor([0.0, -0.0, 1e-45, -1.0])}, source / "model.safetensors")
     assert matrix_sparsity(source, "w") == (2, 4)
+
+
+_STORED = {
+    "F16": (torch.float16, np.uint16),
+    "BF16": (torch.bfloat16, np.uint16),
+    "F32": (torch.float32, np.uint32),
+    "F64": (torch.float64, np.uint64),
+}
+
+
+def _tensor(raw, dtype):
+    """Bits as a torch tensor of the stored type."""
+    return torch.from_numpy(raw.view(f"i{raw.itemsize}").copy()).view(_STORED[dtype][0])
+
+
+def _bits(tensor, width):
+    return tensor.contiguous().view(getattr(torch, f"int{8 * width}")).numpy().view(f"u{width}")
+
+
+def _scaled_by_torch(weights, counts, cohort):
+    working = torch.float64 if weights.dtype == torch.float64 else torch.float32
+    kept = torch.from_numpy(cohort - counts.astype(np.int64)).to(working)
+    return (weights.to(working) * (kept / cohort)).to(weights.dtype)
+
+
+def _assert_rounds_as_torch(patterns):
+    values = np.array(patterns, dtype=np.uint32).view(np.float32)
+    ours = bfloat16_bits(values)
+    theirs = torch.from_numpy(values.copy()).to(torch.bfloat16)
+    number = ~np.isnan(values)
+    assert np.array_equal(ours[number], _bits(theirs, 2)[number])
+    assert torch.isnan(_tensor(ours, "BF16")[torch.from_numpy(~number)]).all()
+
+
+@given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=50))
+def test_bfloat16_rounding_is_torchs_for_any_bits(patterns):
+    _assert_rounds_as_torch(patterns)
+
+
+def test_bfloat16_rounding_at_every_halfway_point_and_beside_it():
+    """All 65536 upper halves (subnormals, infinities and NaN too) with the lower halves that matter."""
+    upper = np.arange(1 << 16, dtype=np.uint32) << np.uint32(16)
+    for lower in (0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF):
+        _assert_rounds_as_torch(upper | np.uint32(lower))
+    assert bfloat16_bits(np.array([0x3F808000, 0x3F818000], np.uint32).view(np.float32)).tolist() == [
+        0x3F80,  # the tie goes down to the even one,
+        0x3F82,  # and here up
+    ]
+    assert bfloat16_bits(np.array([0x7F7FFFFF], np.uint32).view(np.float32)).tolist() == [0x7F80]
+
+
+@pytest.mark.parametrize("dtype", ["F16", "BF16"])
+@pytest.mark.parametrize("cohort", [1, 3, 7, 300])
+def test_every_half_is_scaled_as_torch_does(dtype, cohort):
+    raw = np.arange(1 << 16, dtype=np.uint16)
+    weights = _tensor(raw, dtype)
+    number = torch.isfinite(weights).numpy()
+    for count in {0, 1, cohort // 2, cohort - 1, cohort}:
+        counts = np.full(raw.shape, count, np.uint16)
+        scaled = scaled_weights(raw, dtype, counts, cohort)
+        assert scaled.dtype == raw.dtype
+        assert np.array_equal(scaled[number], _bits(_scaled_by_torch(weights, counts, cohort), 2)[number])
+        if count == 0:
+            assert np.array_equal(scaled, raw)  # NaN too
+
+
+@given(
+    st.sampled_from(["F32", "F64"]),
+    st.integers(1, 65535),
+    st.lists(st.tuples(st.floats(allow_nan=False, allow_infinity=False, width=32), st.floats(0, 1))),
+)
+def test_wider_floats_are_scaled_as_torch_does(dtype, cohort, cases):
+    values = np.array([value for value, _ in cases], "f4" if dtype == "F32" else "f8")
+    counts = np.array([int(share * cohort) for _, share in cases], np.uint16)
+    raw = values.view(_STORED[dtype][1])
+    expected = _bits(_scaled_by_torch(torch.from_numpy(values), counts, cohort), raw.itemsize)
+    assert np.array_equal(scaled_weights(raw, dtype, counts, cohort), expected)
+
+
+def test_counts_that_cannot_scale_are_refused():
+    raw, counts = np.zeros((2, 3), np.uint16), np.ones((2, 3), np.uint8)
+    for bad in (
+        (raw, "I16", counts, 3),
+        (raw, "BF16", counts[:1], 3),
+        (raw, "BF16", counts.astype(np.int8), 3),
+        (raw, "BF16", counts, 0),
+    ):
+        with pytest.raises(ConfigurationError, match="cannot scale"):
+            scaled_weights(*bad)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_scaled_checkpoint_equals_torchs_and_is_zero_where_pruned(tmp_path, monkeypatch, dtype):
+    monkeypatch.setattr(checkpoint, "_CHUNK", 1000)  # several pieces
+    source = make_checkpoint(tmp_path / "dense", dtype=dtype)
+    matrices = _matrices(source)
+    masks = _masks(matrices)
+    cohort = 5
+    generator = np.random.default_rng(2)
+    counts = {n: generator.integers(0, cohort + 1, (r, c)).astype(np.uint8) for n, r, c in matrices}
+    write_pruned_checkpoint(
+        source, tmp_path / "out", masks, matrices, scaled_by=lambda name: (counts[name], cohort)
+    )
+    dense, scaled = _load(source), _load(tmp_path / "out")
+    assert scaled.keys() == dense.keys()
+    for name, tensor in scaled.items():
+        expected = dense[name]
+        if name in masks:
+            expected = _scaled_by_torch(expected, counts[name], cohort)
+            expected = expected.masked_fill(torch.from_numpy(masks[name]), 0)
+            raw = CheckpointFiles(tmp_path / "out").raw(name)
+            assert not raw[masks[name]].any()  # +0.0: no bit set
+        assert tensor.dtype == dtype
+        assert np.array_equal(_bits(tensor, tensor.element_size()), _bits(expected, tensor.element_size()))
+
+
+def test_turned_matrices_are_scaled_as_they_are_stored(tmp_path):
+    source = make_checkpoint(tmp_path / "dense", dtype=torch.bfloat16)
+    name, rows, columns = next(m for m in _matrices(source) if m[1] != m[2])
+    generator = np.random.default_rng(3)
+    mask = generator.random((columns, rows)) < 0.5
+    counts = generator.integers(0, 4, mask.shape).astype(np.uint8)
+    write_pruned_checkpoint(
+        source,
+        tmp_path / "out",
+        {name: mask},
+        [(name, columns, rows)],
+        transposed={name},
+        scaled_by=lambda _: (counts, 3),
+    )
+    expected = _scaled_by_torch(_load(source)[name], counts.T, 3).masked_fill(torch.from_numpy(mask.T), 0)
+    assert torch.equal(_load(tmp_path / "out")[name], expected)
+
+
+def test_counts_of_another_shape_leave_nothing(tmp_path):
+    source = make_checkpoint(tmp_path / "dense")
+    matrices = _matrices(source)
+    with pytest.raises(ConfigurationError, match="the counts of"):
+        write_pruned_checkpoint(
+            source,
+            tmp_path / "out",
+            _masks(matrices),
+            matrices,
+            scaled_by=lambda _: (np.zeros((1, 1), np.uint8), 3),
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["dense"]
 
 
 def test_only_one_mask_is_held_at_a_time(tmp_path):

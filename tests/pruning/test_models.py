@@ -6,7 +6,7 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
-from tiny_models import VOCABULARY, make_checkpoint
+from tiny_models import VOCABULARY, make_checkpoint, make_model
 from torch import nn
 
 from secprune.errors import ConfigurationError, LocalMisuseError
@@ -16,6 +16,7 @@ from secprune.pruning.models import (
     decoder_blocks,
     load_model,
     load_tokenizer,
+    matrix_view,
     model_skeleton,
     prunable_matrices,
 )
@@ -37,6 +38,7 @@ FAMILIES = [
     ("PhiConfig", "model.layers", 6),
     ("GPTNeoXConfig", "gpt_neox.layers", 4),
     ("OPTConfig", "model.decoder.layers", 6),
+    ("GPT2Config", "transformer.h", 4),
 ]
 
 
@@ -56,7 +58,8 @@ def test_blocks_are_found_in_every_family(name, prefix, linears):
     assert len(matrices) == 3 * linears
     parameters = dict(model.named_parameters())
     for matrix in matrices:
-        assert tuple(parameters[matrix.name].shape) == (matrix.rows, matrix.columns)
+        assert tuple(parameters[matrix.name].shape) == matrix.stored_shape
+        assert matrix.transposed == (name == "GPT2Config")
     order = [name for name in parameters if name in {matrix.name for matrix in matrices}]
     assert order == [matrix.name for matrix in matrices]
 
@@ -77,11 +80,47 @@ def test_decoder_is_neither_a_list_of_experts_nor_a_smaller_tower():
 
 
 def test_model_without_linear_blocks_is_refused():
-    with pytest.raises(ConfigurationError, match="GPT2"):
-        decoder_blocks(_skeleton("GPT2Config"))
+    class Normed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList(nn.LayerNorm(8) for _ in range(2))
+
+    with pytest.raises(ConfigurationError, match="Normed"):
+        decoder_blocks(Normed())
 
 
-@pytest.mark.parametrize("arch", ["llama", "qwen2", "opt"])
+@pytest.mark.parametrize("shape", [(4, 8, 8), (64, 8)])
+def test_weights_outside_of_linear_modules_are_refused(shape):
+    """Fused experts, in three dimensions or (as DBRX) in two, would silently stay dense."""
+
+    class Experts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fused = nn.Parameter(torch.zeros(shape))
+
+    class Mixture(nn.Module):
+        def __init__(self):
+            super().__init__()
+            block = {"attention": nn.Linear(8, 8), "experts": Experts(), "router": nn.Embedding(99, 8)}
+            self.layers = nn.ModuleList([nn.ModuleDict(block)])
+
+    with pytest.raises(ConfigurationError, match=r"Mixture .* layers\.0\.experts\.fused") as caught:
+        prunable_matrices(Mixture())
+    assert caught.value.hint
+
+
+def test_transposed_weights_are_seen_as_rows_of_outputs():
+    model = make_model("gpt2")
+    matrices = {matrix.name: matrix for matrix in prunable_matrices(model)}
+    found = matrices["transformer.h.0.mlp.c_fc.weight"]
+    assert (found.rows, found.columns, found.transposed) == (48, 32, True)
+    linear = model.transformer.h[0].mlp.c_fc
+    matrix_view(linear)[5] = 0
+    assert not linear.weight[:, 5].any()
+    assert int(torch.count_nonzero(linear.weight == 0)) == 32
+
+
+@pytest.mark.parametrize("arch", ["llama", "qwen2", "opt", "gpt2"])
 def test_matrices_of_the_skeleton_are_those_of_the_file(tmp_path, arch):
     make_checkpoint(tmp_path, arch)
     skeleton = model_skeleton(tmp_path)
@@ -90,7 +129,7 @@ def test_matrices_of_the_skeleton_are_those_of_the_file(tmp_path, arch):
     assert matrices == prunable_matrices(load_model(tmp_path))
     stored = load_file(tmp_path / "model.safetensors")
     for matrix in matrices:
-        assert tuple(stored[matrix.name].shape) == (matrix.rows, matrix.columns)
+        assert tuple(stored[matrix.name].shape) == matrix.stored_shape
     check_checkpoint_keys(tmp_path, matrices)
 
 
@@ -99,6 +138,7 @@ def test_matrix_that_is_not_in_the_file_is_refused(tmp_path):
     good = prunable_matrices(model_skeleton(tmp_path))[0]
     for bad in (
         PrunableMatrix(good.name.removeprefix("model."), good.rows, good.columns),
+        PrunableMatrix("model.layers.0.mlp.up_proj.weight", 48, 32, transposed=True),
         PrunableMatrix(good.name, good.columns, good.rows + 1),
     ):
         with pytest.raises(ConfigurationError) as caught:

@@ -1,19 +1,16 @@
 from __future__ import annotations
 
-from fractions import Fraction
-
-import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from tiny_models import make_checkpoint, make_model
 from torch import nn
 
 from secprune.errors import ConfigurationError
+from secprune.pruning.local import local_pruning_masks
 from secprune.pruning.models import load_model, prunable_matrices
-from secprune.pruning.wanda import local_pruning_masks, prune_mask_by_row, wanda_score
+from secprune.pruning.wanda import wanda_score
+from secprune.task import PruningSpec
 
 ARCHES = ["llama", "qwen2", "opt"]
 BLOCK_PREFIX = {"llama": "model.layers", "qwen2": "model.layers", "opt": "model.decoder.layers"}
@@ -57,6 +54,10 @@ def oracle(model, windows, kept_out_of, prefix, layers, forced=None):
                 module.weight[torch.from_numpy(applied)] = 0.0
 
 
+def _spec(sparsity):
+    return PruningSpec(sparsity=sparsity, sequence_length=24, max_windows=8)
+
+
 def _windows(count=5, length=24):
     return torch.randint(1, 390, (count, length), generator=torch.Generator().manual_seed(7))
 
@@ -65,7 +66,7 @@ def _windows(count=5, length=24):
 @pytest.mark.parametrize("ratio", [(1, 2), (29, 100)])
 def test_masks_equal_the_float64_oracle_bit_for_bit(tmp_path, arch, ratio):
     make_checkpoint(tmp_path, arch, seed=3, dtype=torch.float64, layers=3)
-    ours = dict(local_pruning_masks(load_model(tmp_path), _windows(), sparsity=Fraction(*ratio)))
+    ours = dict(local_pruning_masks(load_model(tmp_path), _windows(), pruning=_spec("{}/{}".format(*ratio))))
     model = load_model(tmp_path)
     names = []
     for name, _, mask in oracle(model, _windows(), ratio, BLOCK_PREFIX[arch], 3):
@@ -77,7 +78,7 @@ def test_masks_equal_the_float64_oracle_bit_for_bit(tmp_path, arch, ratio):
 @pytest.mark.parametrize("arch", ARCHES)
 def test_float32_differs_from_the_oracle_only_at_ties(tmp_path, arch):
     make_checkpoint(tmp_path, arch, seed=4, dtype=torch.float32, layers=3, hidden_size=64)
-    ours = dict(local_pruning_masks(load_model(tmp_path), _windows(), sparsity=Fraction(1, 2)))
+    ours = dict(local_pruning_masks(load_model(tmp_path), _windows(), pruning=_spec("1/2")))
     model = load_model(tmp_path, dtype=torch.float64)
     compared = 0
     for name, score, mask in oracle(model, _windows(), (1, 2), BLOCK_PREFIX[arch], 3, forced=ours):
@@ -92,7 +93,7 @@ def test_float32_differs_from_the_oracle_only_at_ties(tmp_path, arch):
 def test_sequential_not_dense(tmp_path):
     """Later blocks must see pruned activations: with dense ones, the masks of block 1 are others."""
     make_checkpoint(tmp_path, "llama", seed=3, dtype=torch.float64)
-    ours = dict(local_pruning_masks(load_model(tmp_path), _windows(), sparsity=Fraction(1, 2)))
+    ours = dict(local_pruning_masks(load_model(tmp_path), _windows(), pruning=_spec("1/2")))
     nothing = {name: np.zeros_like(mask) for name, mask in ours.items()}
     dense = oracle(load_model(tmp_path), _windows(), (1, 2), "model.layers", 2, forced=nothing)
     differs = {name: not np.array_equal(ours[name], mask) for name, _, mask in dense}
@@ -107,7 +108,7 @@ def test_every_row_has_exactly_k_and_the_model_is_left_pruned(arch):
     steps = []
     masks = dict(
         local_pruning_masks(
-            model, _windows(), sparsity=Fraction(29, 100), progress=lambda *step: steps.append(step)
+            model, _windows(), pruning=_spec("29/100"), progress=lambda *step: steps.append(step)
         )
     )
     assert steps == [(1, 2), (2, 2)]
@@ -123,10 +124,10 @@ def test_every_row_has_exactly_k_and_the_model_is_left_pruned(arch):
 
 def test_sparsity_zero_prunes_nothing_and_a_bad_one_is_refused_before_any_work():
     model = make_model("llama")
-    assert not any(mask.any() for _, mask in local_pruning_masks(model, _windows(1), sparsity=Fraction(0)))
-    for sparsity in (0.5, Fraction(1)):
+    assert not any(mask.any() for _, mask in local_pruning_masks(model, _windows(1), pruning=_spec("0")))
+    for sparsity in ("1", "3/2"):
         with pytest.raises(ConfigurationError, match="exact fraction"):
-            next(local_pruning_masks(model, _windows(1), sparsity=sparsity))
+            next(local_pruning_masks(model, _windows(1), pruning=_spec(sparsity)))
 
 
 def test_module_that_saw_no_token_is_reported_and_pruned_by_magnitude(caplog):
@@ -134,7 +135,7 @@ def test_module_that_saw_no_token_is_reported_and_pruned_by_magnitude(caplog):
     idle = nn.Linear(16, 8, bias=False)
     model.model.layers[1].idle = idle
     weight = idle.weight.detach().clone()
-    masks = dict(local_pruning_masks(model, _windows(1), sparsity=Fraction(1, 2)))
+    masks = dict(local_pruning_masks(model, _windows(1), pruning=_spec("1/2")))
     assert [record.args for record in caplog.records] == [("model.layers.1.idle.weight",)]
     order = np.argsort(weight.abs().numpy(), axis=1, kind="stable")
     expected = np.zeros((8, 16), dtype=bool)
@@ -147,7 +148,7 @@ def test_model_with_nan_says_so():
     with torch.no_grad():
         model.model.layers[0].mlp.up_proj.weight[3, 4] = float("nan")
     with pytest.raises(ConfigurationError, match="NaN"):
-        list(local_pruning_masks(model, _windows(1), sparsity=Fraction(1, 2)))
+        list(local_pruning_masks(model, _windows(1), pruning=_spec("1/2")))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
@@ -161,41 +162,3 @@ def test_score_is_computed_in_float32_or_better(dtype):
     torch.testing.assert_close(
         score.double(), expected, rtol=1e-15 if dtype == torch.float64 else 3e-7, atol=0
     )
-
-
-@st.composite
-def _scores(draw):
-    shape = draw(hnp.array_shapes(min_dims=2, max_dims=2, max_side=12))
-    dtype = draw(st.sampled_from([np.float32, np.float64]))
-    score = draw(hnp.arrays(dtype, shape, elements=st.integers(0, 3)))  # ties everywhere
-    return score, draw(st.integers(0, shape[1]))
-
-
-@given(_scores())
-def test_row_selection_equals_a_stable_sort(case):
-    score, k = case
-    mask = prune_mask_by_row(torch.from_numpy(score), k).numpy()
-    for row, chosen in zip(score.tolist(), mask, strict=True):
-        expected = sorted(range(len(row)), key=lambda column: (row[column], column))[:k]
-        assert np.flatnonzero(chosen).tolist() == sorted(expected)
-
-
-def test_row_selection_over_several_chunks_of_rows():
-    score = torch.randint(0, 40, (2500, 1000), generator=torch.Generator().manual_seed(1)).float()
-    order = score.sort(dim=1, stable=True).indices[:, :300]
-    expected = torch.zeros_like(score, dtype=torch.bool).scatter_(1, order, value=True)
-    assert torch.equal(prune_mask_by_row(score, 300), expected)
-
-
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_scores_that_are_not_finite_are_refused(bad):
-    score = torch.ones(2, 3)
-    score[1, 2] = bad
-    with pytest.raises(ConfigurationError, match="finite"):
-        prune_mask_by_row(score, 1)
-
-
-@pytest.mark.parametrize("k", [-1, 4])
-def test_k_out_of_range_is_refused(k):
-    with pytest.raises(ConfigurationError):
-        prune_mask_by_row(torch.ones(2, 3), k)

@@ -13,6 +13,18 @@ from rich.console import Console
 from secprune.errors import LocalMisuseError
 from secprune.task import ProtocolName
 from secprune_cli._output import JsonOption
+from secprune_cli._pruning import (
+    DEFAULTS,
+    ActivationsOption,
+    LocalComparisonOption,
+    LocalPrunerOption,
+    PatternOption,
+    ScheduleOption,
+    ServerComparisonOption,
+    TiesOption,
+    WeightScalingOption,
+    pruning_spec,
+)
 
 
 def demo(
@@ -41,6 +53,14 @@ def demo(
     eval_windows: Annotated[
         int, typer.Option(help="Held-out windows scored per hospital, at most.", min=1)
     ] = 4,
+    local_pruner: LocalPrunerOption = DEFAULTS.local_pruner,
+    local_comparison: LocalComparisonOption = DEFAULTS.local_comparison,
+    server_comparison: ServerComparisonOption = DEFAULTS.server_comparison,
+    pattern: PatternOption = DEFAULTS.pattern,
+    ties: TiesOption = DEFAULTS.ties,
+    activations: ActivationsOption = DEFAULTS.activations,
+    schedule: ScheduleOption = DEFAULTS.schedule,
+    weight_scaling: WeightScalingOption = DEFAULTS.weight_scaling,
     as_json: JsonOption = False,
 ) -> None:
     """Run a whole study on this machine with a real LLM and print what it cost and gained.
@@ -70,9 +90,19 @@ def demo(
         hospitals=hospitals,
         aggregators=aggregators,
         protocol=checked,
-        sparsity=sparsity,
-        sequence_length=sequence_length or fitting_length(source, hospitals),
-        max_windows=max_windows,
+        pruning=pruning_spec(
+            sparsity=sparsity,
+            sequence_length=sequence_length or fitting_length(source, hospitals),
+            max_windows=max_windows,
+            local_pruner=local_pruner,
+            local_comparison=local_comparison,
+            server_comparison=server_comparison,
+            pattern=pattern,
+            ties=ties,
+            activations=activations,
+            schedule=schedule,
+            weight_scaling=weight_scaling,
+        ),
     )
     check_plan(plan)
     console.print(

@@ -17,7 +17,8 @@ from secprune.ids import sha256
 from secprune.parties.config import PARTY_FILE
 from secprune.parties.progress import Stopwatch
 from secprune.parties.study import StudyOptions, build_task
-from secprune.task import MIN_COHORT, MatrixSpec, ModelSpec, PartySpec, ProtocolName
+from secprune.task import MIN_COHORT, MatrixSpec, ModelSpec, PartySpec, ProtocolName, PruningSpec
+from secprune_cli._pruning import pruning_arguments
 from secprune_cli.demo.material import NOTES_FILE, Hospital
 from secprune_cli.demo.processes import Finished, PartyProcess
 
@@ -37,9 +38,7 @@ class StudyPlan(Struct, frozen=True, kw_only=True):
     hospitals: list[Hospital]
     aggregators: int
     protocol: ProtocolName
-    sparsity: str
-    sequence_length: int
-    max_windows: int
+    pruning: PruningSpec
 
     @property
     def min_clients(self) -> int:
@@ -65,7 +64,9 @@ def check_plan(plan: StudyPlan) -> None:
         PartySpec(role=role, name=name, signing_key=random_bytes(32), sealing_key=random_bytes(32))
         for name, role in plan.roster
     )
-    matrix = MatrixSpec(name="any.weight", rows=1, columns=1)
+    # The model is not read here; whether a pattern fits its matrices is found when the task is made.
+    _, columns = plan.pruning.group_pattern or (1, 1)
+    matrix = MatrixSpec(name="any.weight", rows=1, columns=columns)
     digest = sha256(b"")
     build_task(
         ModelSpec(name="any", weights_digest=digest, tokenizer_digest=digest, matrices=(matrix,)),
@@ -74,9 +75,7 @@ def check_plan(plan: StudyPlan) -> None:
             study="plan",
             protocol=plan.protocol,
             min_clients=plan.min_clients,
-            sparsity=plan.sparsity,
-            sequence_length=plan.sequence_length,
-            max_windows=plan.max_windows,
+            pruning=plan.pruning,
         ),
     )
 
@@ -149,21 +148,19 @@ class Consortium:
             "--task": str(self.output / "task.toml"),
             "--study": "secprune demo",
             "--protocol": self.plan.protocol,
-            "--sparsity": self.plan.sparsity,
             "--min-clients": str(self.plan.min_clients),
-            "--sequence-length": str(self.plan.sequence_length),
-            "--max-windows": str(self.plan.max_windows),
         }
-        self._run(
-            "coordinator", ["coordinator", "init", *(part for pair in options.items() for part in pair)]
-        )
+        arguments = [part for pair in options.items() for part in pair]
+        self._run("coordinator", ["coordinator", "init", *arguments, *pruning_arguments(self.plan.pruning)])
 
     def _run_round(self) -> None:
         self._say("aggregators and coordinator wait; the hospitals prune locally and submit their reports")
         servers = [self._start(name, ["aggregator", "run"]) for name in self.aggregators]
         servers.append(self._start("coordinator", ["coordinator", "run"]))
         waiting, running = list(self.clients), list(servers)
-        slots = min(self._cores, len(self.clients))
+        # Block by block every hospital waits for all others, so all must run at once.
+        iterative = self.plan.pruning.schedule == "iterative"
+        slots = len(self.clients) if iterative else min(self._cores, len(self.clients))
         busy: list[PartyProcess] = []
         try:
             while waiting or running:

@@ -18,12 +18,13 @@ from secprune.parties.client import MASKS_FILE
 from secprune.parties.coordinator import counts_dtype
 from secprune.parties.selection import FINAL_MASK_FILE
 from secprune.protocols.api import Round
-from secprune.pruning.selection import layer_top_k, magnitude_key, magnitude_mask
+from secprune.pruning.selection import final_mask, magnitude_key, magnitude_mask, tie_seed
 from secprune.pruning.tensorfile import CheckpointFiles
 from secprune.storage.masks import MaskFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from secprune.task import MatrixSpec, Task
     from secprune_cli.demo.consortium import Consortium
@@ -45,6 +46,20 @@ class Perplexities(Struct, frozen=True, kw_only=True):
     per_mask: dict[str, float] = {}
 
 
+class _LocalMasks:
+    """One hospital's masks of all rounds."""
+
+    def __init__(self, paths: Sequence[Path], task: Task) -> None:
+        self._of: dict[str, MaskFile] = {}
+        for index, path in enumerate(paths):
+            matrices = task.round_matrices(index)
+            file = MaskFile(path, matrices, task_id=task.task_id)
+            self._of |= {m.name: file for m in matrices}
+
+    def rows(self, name: str) -> npt.NDArray[np.uint8]:
+        return self._of[name].rows(name)
+
+
 class Referee:
     """Judges a finished consortium.
 
@@ -56,46 +71,79 @@ class Referee:
     def __init__(self, consortium: Consortium, task: Task) -> None:
         self._consortium, self._task = consortium, task
         self._weights = CheckpointFiles(consortium.model)
-        folder = short(task.task_id)
         self._local = {
-            name: MaskFile(
-                consortium.output / name / "tasks" / folder / MASKS_FILE,
-                task.model.matrices,
-                task_id=task.task_id,
-            )
+            name: _LocalMasks([self._directory(name, i) / MASKS_FILE for i in range(task.rounds)], task)
             for name in consortium.clients
         }
         self._final = MaskFile(
-            consortium.output / "coordinator" / "tasks" / folder / FINAL_MASK_FILE,
-            task.model.matrices,
-            task_id=task.task_id,
+            self._directory("coordinator", 0) / FINAL_MASK_FILE, task.model.matrices, task_id=task.task_id
         )
 
-    # ---- masks
-    def _key(self, matrix: MatrixSpec) -> npt.NDArray[Any]:
-        return magnitude_key(self._weights.raw(matrix.name), self._weights.entry(matrix.name)[0])
+    def _directory(self, party: str, index: int) -> Path:
+        return self._consortium.output / party / "tasks" / short(self._task.task_id) / f"round-{index:03d}"
 
-    def cleartext_mask(self, matrix: MatrixSpec) -> Mask:
-        """FedPrLLM's final mask from the local masks themselves, no protocol in between."""
+    # ---- masks
+    def _raw(self, files: CheckpointFiles, matrix: MatrixSpec) -> npt.NDArray[Any]:
+        """A matrix's bits, (rows, columns)."""
+        raw = files.raw(matrix.name)
+        return raw.T if matrix.transposed else raw
+
+    def _key(self, matrix: MatrixSpec) -> npt.NDArray[Any]:
+        return magnitude_key(self._raw(self._weights, matrix), self._weights.entry(matrix.name)[0])
+
+    def _counts(self, matrix: MatrixSpec) -> npt.NDArray[Any]:
         dtype = counts_dtype(Round.of(self._task).layout)[1]
         counts = np.zeros((matrix.rows, matrix.columns), dtype)
         for masks in self._local.values():
             counts += masks.rows(matrix.name)
-        k = self._task.pruning.layer_k(matrix.rows, matrix.columns)
-        return layer_top_k(counts, self._key(matrix), k, len(self._local))
+        return counts
+
+    def cleartext_mask(self, matrix: MatrixSpec, counts: npt.NDArray[Any] | None = None) -> Mask:
+        """FedPrLLM's final mask from the local masks themselves, no protocol in between."""
+        return final_mask(
+            self._counts(matrix) if counts is None else counts,
+            self._key(matrix),
+            pruning=self._task.pruning,
+            cohort=len(self._local),
+            tie_seed=tie_seed(self._task.nonce, matrix.name),
+        )
+
+    def _dense(self, matrix: MatrixSpec, counts: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Bits of the weights before any is pruned; scaled, if the task says so, by torch."""
+        raw = self._raw(self._weights, matrix)
+        if not self._task.pruning.weight_scaling:
+            return raw
+        import torch
+
+        stored, working = {
+            "F16": (torch.float16, torch.float32),
+            "BF16": (torch.bfloat16, torch.float32),
+            "F32": (torch.float32, torch.float32),
+            "F64": (torch.float64, torch.float64),
+        }[self._weights.entry(matrix.name)[0]]
+        signed = np.dtype(f"i{raw.itemsize}")
+        weights = torch.from_numpy(raw.astype(raw.dtype.newbyteorder("="), order="C").view(signed)).view(
+            stored
+        )
+        kept = torch.from_numpy(len(self._local) - counts.astype(np.int64)).to(working)
+        scaled = (weights.to(working) * (kept / len(self._local))).to(stored)
+        bits = scaled.view(getattr(torch, signed.name)).numpy()
+        return np.asarray(bits.view(f"u{raw.itemsize}"))
 
     def differing_bits(self) -> int:
         """Bits by which the pruned checkpoint differs from a cleartext run on the same local masks.
 
-        The mask is compared, and every weight that was written: dense where kept, zero where pruned.
+        The mask is compared, and every weight that was written: dense (or scaled) where kept, zero where
+        pruned.
         """
         pruned = CheckpointFiles(self._consortium.pruned_model)
         wrong = 0
         for matrix in self._task.model.matrices:
-            mask = self.cleartext_mask(matrix)
-            due = np.where(mask, 0, self._weights.raw(matrix.name))
+            counts = self._counts(matrix)
+            mask = self.cleartext_mask(matrix, counts)
+            due = np.where(mask, 0, self._dense(matrix, counts))
             in_mask = self._final.rows(matrix.name).view(np.bool_) != mask
-            wrong += int(np.count_nonzero(in_mask | (pruned.raw(matrix.name) != due)))
+            wrong += int(np.count_nonzero(in_mask | (self._raw(pruned, matrix) != due)))
         return wrong
 
     def sparsity(self) -> dict[str, float]:
@@ -146,7 +194,8 @@ class Referee:
         def masked(mask_of: Callable[[MatrixSpec], Mask]) -> dict[str, float]:
             with torch.no_grad():
                 for matrix in self._task.model.matrices:
-                    mask = torch.from_numpy(mask_of(matrix))
+                    found = mask_of(matrix)
+                    mask = torch.from_numpy(found.T if matrix.transposed else found)
                     parameters[matrix.name].copy_(kept[matrix.name].masked_fill(mask, 0))
             return on_all(model)
 

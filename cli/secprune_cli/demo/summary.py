@@ -57,7 +57,7 @@ def finish(consortium: Consortium, *, eval_windows: int, console: Console) -> De
         differing, by_kind = referee.differing_bits(), referee.sparsity()
     with consortium.watch.phase("evaluate"), progress_bars() as progress:
         perplexities = referee.perplexities(
-            sequence_length=consortium.plan.sequence_length,
+            sequence_length=consortium.plan.pruning.sequence_length,
             max_windows=eval_windows,
             progress=lambda done, total: progress("measuring perplexity", done, total),
         )

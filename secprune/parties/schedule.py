@@ -1,0 +1,127 @@
+"""The rounds of a task, for each party: one (one-shot), or one for each decoder block (iterative).
+
+In the iterative schedule a client prunes one block, submits, waits for the agreed mask of that block, and
+goes on with activations under it; aggregators and coordinator do one round after the other. Running a
+command again skips what is done: rounds whose messages are out are only looked at.
+
+Source: FedPrLLM (arXiv 2505.13547), iterative variant; here a round that a client misses is closed without it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+from msgspec import Struct
+
+from secprune.parties import client
+from secprune.parties.aggregator import Aggregator, AggregatorResult
+from secprune.parties.coordinator import Coordinator, RoundResult
+from secprune.parties.outcome import await_outcome, publish_outcome
+from secprune.parties.progress import Progress, Stopwatch, add_seconds, silent
+from secprune.parties.selection import round_masks
+from secprune.storage.masks import write_masks
+
+if TYPE_CHECKING:
+    from secprune.parties.session import Patience, Session
+
+
+class ClientResult(Struct, frozen=True, kw_only=True):
+    """What a client did in all rounds; `prune` is None if its masks had been made before."""
+
+    rounds: int
+    prune: client.PruneResult | None
+    submit: client.SubmitResult
+
+
+def take_part(session: Session, patience: Patience, *, progress: Progress = silent) -> ClientResult:
+    """Check the task, prune and submit, in all rounds. Run by a client; see `client` for what it raises."""
+    client.check(session)
+    if session.task.pruning.schedule == "iterative":
+        return _take_part_by_blocks(session, patience, progress)
+    pruned = None if client.masks_are_ready(session) else client.prune(session, progress=progress)
+    return ClientResult(rounds=1, prune=pruned, submit=client.submit(session, progress=progress))
+
+
+def _take_part_by_blocks(session: Session, patience: Patience, progress: Progress) -> ClientResult:
+    from secprune.pruning.local import LocalPruning  # noqa: PLC0415 - torch, only where a model runs
+
+    rounds, watch, sent = session.task.rounds, Stopwatch(), []
+    with watch.phase("load"):
+        material = client.load_material(session)
+        pruning = LocalPruning(material.model, material.windows, pruning=session.task.pruning)
+    for index in range(rounds):
+        here = session.at_round(index)
+        with watch.phase("prune"):
+            if not client.masks_are_ready(here):
+                masks = pruning.masks(index)
+                write_masks(
+                    here.work / client.MASKS_FILE, masks, here.round.matrices, task_id=here.round.task_id
+                )
+        sent.append(client.submit(here))
+        progress("decoder blocks", index + 1, rounds)
+        if index + 1 < rounds:
+            with watch.phase("wait"):
+                agreed = await_outcome(here, patience)
+            with watch.phase("prune"):
+                pruning.go_on(
+                    index, {m.name: agreed.rows(m.name).view(np.bool_) for m in here.round.matrices}
+                )
+    size = sum(result.bytes_sent for result in sent)
+    weights = sum(m.rows * m.columns for m in session.task.model.matrices)
+    return ClientResult(
+        rounds=rounds,
+        prune=material.result(session.task, watch.seconds),
+        submit=client.SubmitResult(
+            report=sent[-1].report,
+            bytes_sent=size,
+            bits_per_weight=round(8 * size / weights, 4),
+            chunks=sum(result.chunks for result in sent),
+            seconds=add_seconds(result.seconds for result in sent),
+        ),
+    )
+
+
+def serve(session: Session, patience: Patience, *, progress: Progress = silent) -> AggregatorResult:
+    """Serve all rounds of the task, one after the other; see `Aggregator.run` for what it raises.
+
+    Returns:
+        What was released in all rounds together; `cohort` are the clients counted in every one of them.
+    """
+    results = [
+        Aggregator(session.at_round(index), progress=progress).run(patience)
+        for index in range(session.task.rounds)
+    ]
+    return AggregatorResult(
+        task_id=session.round.task_id,
+        rounds=len(results),
+        cohort=tuple(sorted(set(results[0].cohort).intersection(*(r.cohort for r in results)))),
+        refused={client: why for r in results for client, why in r.refused.items()},
+        bytes_sent=sum(r.bytes_sent for r in results),
+        seconds=add_seconds(r.seconds for r in results),
+    )
+
+
+def drive(
+    session: Session, patience: Patience, *, close_after_s: float | None = None, progress: Progress = silent
+) -> RoundResult:
+    """Drive all rounds of the task, one after the other; see `Coordinator.run` for what it raises.
+
+    Returns:
+        All rounds together; `cohort` are the clients counted in every one of them.
+    """
+    results = []
+    for index in range(session.task.rounds):
+        here = session.at_round(index)
+        waiting = dataclasses.replace(patience, _started=None)  # each round has its own time to close
+        results.append(Coordinator(here, close_after_s=close_after_s, progress=progress).run(waiting))
+        if session.task.pruning.schedule == "iterative":
+            publish_outcome(here, round_masks(here))
+    return RoundResult(
+        task_id=session.round.task_id,
+        rounds=len(results),
+        cohort=tuple(sorted(set(results[0].cohort).intersection(*(r.cohort for r in results)))),
+        refused={client: why for r in results for client, why in r.refused.items()},
+        seconds=add_seconds(r.seconds for r in results),
+    )
