@@ -12,7 +12,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch: every figure is of one core
 import torch
 from rich.console import Console
 
-from benchmarks import aggregator, client_protect, coordinator, memory, wire
+from benchmarks import aggregator, calibration, client_protect, coordinator, memory, wire
 from benchmarks.table import as_json, table
 
 BENCHMARKS = {
@@ -20,6 +20,7 @@ BENCHMARKS = {
     "client": client_protect.run,
     "aggregator": aggregator.run,
     "coordinator": coordinator.run,
+    "calibration": calibration.run,
     "memory": memory.run,
 }
 

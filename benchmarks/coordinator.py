@@ -14,9 +14,12 @@ from benchmarks.figures import MILLION, Figure, interleaved, timed
 from secprune.packing import Layout, PackedMatrix, pack, unpack
 from secprune.protocols.additive.aggregate import unshard
 from secprune.pruning.comparison import prune_mask_by_row
-from secprune.pruning.selection import layer_top_k, magnitude_key
+from secprune.pruning.selection import final_mask, layer_top_k, magnitude_key
+from secprune.pruning.wanda import wanda_score
+from secprune.task import PruningSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import numpy.typing as npt
@@ -26,15 +29,24 @@ if TYPE_CHECKING:
 SECTION = "coordinator"
 CLIENTS = 8
 SIDE = 4096
+SHAPES = ((576, 576), (1536, 576), (4096, 4096), (4096, 11008))
+"""Attention and MLP of SmolLM2-135M and of a 7B LLaMA."""
+
 GOAL_LAYER = 20.0
 GOAL_ROW = 8.0
 _NOISE = 0.15
 """Spread of a weight's score between clients: about 9 weights of 10 are then unanimous, as with real notes."""
 
+_TIED_ROWS = 256
+_TIMED_WEIGHTS = 2**22
+_MAX_REPEATS_LARGE = 2
+
 
 def run(root: Path, repeats: int) -> list[Figure]:  # noqa: ARG001 - the interface of every benchmark
-    """Rates and ratios for one 4096 x 4096 matrix and 8 clients."""
-    return [*_unshard(repeats), *_layer(repeats), *_row(repeats)]
+    """Rates of one 4096 x 4096 matrix and 8 clients, and both selections at several sizes."""
+    figures = _unshard(repeats)
+    figures += [_layer(rows, columns, repeats) for rows, columns in SHAPES]
+    return figures + [_row(rows, columns, repeats) for rows, columns in SHAPES]
 
 
 # ---- aggregate shares to counts
@@ -89,24 +101,35 @@ def _naive_counts(chunk: Chunk, shares: list[Words]) -> Counts:
 
 
 # ---- counts to the final pruning mask
-def _layer(repeats: int) -> list[Figure]:
+def _layer(rows: int, columns: int, repeats: int) -> Figure:
     rng = np.random.default_rng(5)
-    score = rng.standard_normal((SIDE, SIDE), np.float32)
-    counts = np.zeros((SIDE, SIDE), np.uint8)
+    score = rng.standard_normal((rows, columns), np.float32)
+    counts = np.zeros((rows, columns), np.uint8)
     for _ in range(CLIENTS):
-        counts += score + np.float32(_NOISE) * rng.standard_normal((SIDE, SIDE), np.float32) < 0
-    bfloat16 = (rng.standard_normal((SIDE, SIDE), np.float32).view(np.uint32) >> 16).astype(np.uint16)
-    key, k = magnitude_key(bfloat16, "BF16"), SIDE * SIDE // 2
-    if not np.array_equal(layer_top_k(counts, key, k, CLIENTS), _sorted_top_k(counts, key, k)):
+        counts += score + np.float32(_NOISE) * rng.standard_normal((rows, columns), np.float32) < 0
+    bfloat16 = (rng.standard_normal((rows, columns), np.float32).view(np.uint32) >> 16).astype(np.uint16)
+    key, k = magnitude_key(bfloat16, "BF16"), rows * columns // 2
+    expected = _sorted_top_k(counts, key, k)
+    if not np.array_equal(layer_top_k(counts, key, k, CLIENTS), expected):
         raise AssertionError("layer_top_k and the full sort differ")
-    seconds = interleaved(
-        {
-            "sort": lambda: timed(lambda: _sorted_top_k(counts, key, k)),
-            "ours": lambda: timed(lambda: layer_top_k(counts, key, k, CLIENTS)),
-        },
-        repeats,
+    if not np.array_equal(_final_mask(counts, key), expected):
+        raise AssertionError("final_mask and the full sort differ")
+    return _against_sort(
+        "layer top-k",
+        (rows, columns),
+        lambda: _sorted_top_k(counts, key, k),
+        lambda: _final_mask(counts, key),
+        goal=GOAL_LAYER,
+        repeats=repeats,
     )
-    return _against_sort("layer top-k, 4096 x 4096, n = 8, bf16", seconds, GOAL_LAYER)
+
+
+def _final_mask(
+    counts: npt.NDArray[np.unsignedinteger], key: npt.NDArray[np.unsignedinteger]
+) -> npt.NDArray[np.bool_]:
+    """By layer, ties by magnitude: the defaults of a task, which `layer_top_k` does."""
+    pruning = PruningSpec(sparsity="1/2", sequence_length=8, max_windows=1)
+    return final_mask(counts, key, pruning=pruning, cohort=CLIENTS, tie_seed=b"")
 
 
 def _sorted_top_k(
@@ -120,19 +143,22 @@ def _sorted_top_k(
 
 
 # ---- pruning scores to one client's mask
-def _row(repeats: int) -> list[Figure]:
-    score = torch.randn(SIDE // 2, SIDE, generator=torch.Generator().manual_seed(6)).abs()
-    k = SIDE // 2
-    if not torch.equal(prune_mask_by_row(score, k), _sorted_rows(score, k)):
-        raise AssertionError("prune_mask_by_row and the sort of each row differ")
-    seconds = interleaved(
-        {
-            "sort": lambda: timed(lambda: _sorted_rows(score, k)),
-            "ours": lambda: timed(lambda: prune_mask_by_row(score, k)),
-        },
-        repeats,
+def _row(rows: int, columns: int, repeats: int) -> Figure:
+    generator = torch.Generator().manual_seed(6)
+    weight = torch.randn(rows, columns, generator=generator).bfloat16()
+    square_sum = torch.rand(columns, generator=generator, dtype=torch.float64)
+    score, tied, k = wanda_score(weight, square_sum), weight[:_TIED_ROWS].abs().float(), columns // 2
+    for scores in (score, tied):  # the magnitudes of bfloat16 weights are tied in almost every row
+        if not torch.equal(prune_mask_by_row(scores, k), _sorted_rows(scores, k)):
+            raise AssertionError("prune_mask_by_row and the sort of each row differ")
+    return _against_sort(
+        "Wanda row selection",
+        (rows, columns),
+        lambda: _sorted_rows(score, k),
+        lambda: prune_mask_by_row(score, k),
+        goal=GOAL_ROW,
+        repeats=repeats,
     )
-    return _against_sort("Wanda row selection, 2048 x 4096, fp32", seconds, GOAL_ROW, SIDE * SIDE // 2)
 
 
 def _sorted_rows(score: torch.Tensor, k: int) -> torch.Tensor:
@@ -142,23 +168,31 @@ def _sorted_rows(score: torch.Tensor, k: int) -> torch.Tensor:
 
 
 def _against_sort(
-    what: str, seconds: dict[str, float], goal: float, weights: int = SIDE * SIDE
-) -> list[Figure]:
+    what: str,
+    shape: tuple[int, int],
+    sort: Callable[[], object],
+    ours: Callable[[], object],
+    *,
+    goal: float,
+    repeats: int,
+) -> Figure:
+    weights = shape[0] * shape[1]
+    often = max(1, _TIMED_WEIGHTS // weights)  # a small matrix alone takes too short to be timed
+
+    def seconds_of(run: Callable[[], object]) -> float:
+        return timed(lambda: [run() for _ in range(often)]) / often
+
+    seconds = interleaved(
+        {"sort": lambda: seconds_of(sort), "ours": lambda: seconds_of(ours)},
+        repeats if weights < SIDE * SIDE else min(repeats, _MAX_REPEATS_LARGE),
+    )
     times = seconds["sort"] / seconds["ours"]
-    return [
-        Figure(
-            section=SECTION,
-            what=f"{what}, against a sort",
-            value=times,
-            unit="times",
-            goal=goal,
-            baseline=times,
-            note="bit-identical",
-        ),
-        Figure(
-            section=SECTION,
-            what=f"{what}, rate",
-            value=weights / seconds["ours"] / MILLION,
-            unit="M weights/s",
-        ),
-    ]
+    return Figure(
+        section=SECTION,
+        what=f"{what}, {shape[0]} x {shape[1]}, against a sort",
+        value=times,
+        unit="times",
+        goal=goal,
+        baseline=times,
+        note=f"bit-identical; {weights / seconds['ours'] / MILLION:.0f} M weights/s",
+    )

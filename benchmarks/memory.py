@@ -1,4 +1,7 @@
-"""Peak memory of each party, in a process of its own, for a task and for one four times as large."""
+"""Peak memory of each party, in a process of its own, for a task and for one four times as large.
+
+And that of a client's local pruning, for a randomly initialised checkpoint, above the size of its files.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torch
+
+from benchmarks.calibration import random_llama
 from benchmarks.figures import MILLION, Figure
 from benchmarks.study import Shapes, Study
 from secprune.ids import short
@@ -53,7 +59,25 @@ def run(root: Path, repeats: int) -> list[Figure]:  # noqa: ARG001 - peaks hardl
                 note=f"grows by {max(0.0, growth) * 2**20:.3f} bytes a weight",
             )
         )
-    return figures
+    return [*figures, _local_pruning(root / "checkpoint")]
+
+
+def _local_pruning(checkpoint: Path) -> Figure:
+    model = random_llama(hidden=2048, intermediate=5504, blocks=5, heads=16)
+    model.to(torch.bfloat16).save_pretrained(checkpoint)
+    del model
+    size = sum(path.stat().st_size for path in checkpoint.glob("*.safetensors")) / 2**20
+    memory = _finish(_start("prune", checkpoint))
+    shutil.rmtree(checkpoint)
+    return Figure(
+        section=SECTION,
+        what=f"client (prune), above a bf16 model of {size:.0f} MiB",
+        value=memory["peak"] - size,
+        unit="MiB",
+        goal=GOAL_MIB,
+        better="lower",
+        note=f"peak {memory['peak']:.0f}, own {memory['own']:.0f}, mapped files {memory['mapped']:.0f}",
+    )
 
 
 def _peaks(root: Path, shapes: Shapes) -> dict[str, Memory]:

@@ -51,12 +51,27 @@ def _status() -> dict[str, float]:
     return {key: int(value.split()[0]) / 1024 for key, value in fields if value.endswith(" kB")}
 
 
+def _prune(checkpoint: Path) -> None:
+    """As `secprune client prune` does it, with random windows and without writing the masks."""
+    import torch  # here, because no other party needs it
+
+    from benchmarks.calibration import pruning_spec, random_windows
+    from secprune.pruning.local import local_pruning_masks
+    from secprune.pruning.models import load_model
+
+    torch.set_num_threads(1)
+    for _ in local_pruning_masks(load_model(checkpoint), random_windows(8), pruning=pruning_spec()):
+        pass  # the next one is not made before this one is done with
+
+
 def main(role: str, directory: Path) -> None:
-    """Do the party's whole work in one round."""
+    """Do the party's whole work in one round; with "prune", a client's local pruning of a checkpoint."""
     patience, memory = Patience(timeout_s=300, poll_s=0.05), Memory()
     if role == "client":
         with open_session(directory, "client") as session:
             client.submit(session)
+    elif role == "prune":
+        _prune(directory)
     elif role == "aggregator":
         with open_session(directory, "aggregator") as session:
             Aggregator(session).run(patience)

@@ -6,6 +6,7 @@ Every party that has the counts and the public model computes the same mask, bit
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -28,13 +29,16 @@ from secprune.pruning.tensorfile import CheckpointFiles, TensorFile
 from secprune.storage.masks import MaskFile, write_masks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from secprune.parties.session import Session
     from secprune.task import MatrixSpec, Task
 
 _log = logging.getLogger(__name__)
+
+VotesOf = Callable[[str], tuple[npt.NDArray[Any], int]]
+"""Votes to prune of a matrix by its name, and the clients counted."""
 
 FINAL_MASK_FILE = "final-pruning-mask.safetensors"
 PROVENANCE_FILE = "secprune.json"
@@ -104,7 +108,7 @@ def select(session: Session, output: Path, *, progress: Progress = silent) -> Se
         masks = _final_masks(task, task.model.matrices, votes.of, weights)
         write_masks(
             mask_path,
-            _counted(task, masks, votes, tally),
+            _counted(task, masks, votes.of, tally),
             task.model.matrices,
             task_id=session.round.task_id,
             each=lambda _name, _mask: progress(
@@ -168,7 +172,7 @@ def round_masks(session: Session) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]
 
     Raises:
         LocalMisuseError: there are no counts yet.
-        ConfigurationError: the model here is not the task's.
+        ConfigurationError: the model here is not the task's, or too many weights of this round had no vote.
     """
     require_counts(session)
     task, counts = session.task, TensorFile(session.work / COUNTS_FILE)
@@ -177,12 +181,12 @@ def round_masks(session: Session) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]
     if session.round.index == 0:
         check_model(task, source)
     weights = CheckpointFiles(source)
-    yield from _final_masks(
-        task,
-        session.round.matrices,
-        lambda name: (counts.raw(name), cohort),
-        weights,
-    )
+
+    def votes_of(name: str) -> tuple[npt.NDArray[Any], int]:
+        return counts.rows(name), cohort
+
+    masks = _final_masks(task, session.round.matrices, votes_of, weights)
+    yield from _counted(task, masks, votes_of, _Tally())
 
 
 class _Votes:
@@ -202,7 +206,7 @@ class _Votes:
     def of(self, name: str) -> tuple[npt.NDArray[Any], int]:
         """Votes to prune of a matrix, and the clients counted."""
         counts, cohort = self._of[name]
-        return counts.raw(name), cohort
+        return counts.rows(name), cohort
 
     @property
     def smallest_cohort(self) -> int:
@@ -217,13 +221,13 @@ class _Votes:
 def _final_masks(
     task: Task,
     matrices: Iterable[MatrixSpec],
-    votes_of: Callable[[str], tuple[npt.NDArray[Any], int]],
+    votes_of: VotesOf,
     weights: CheckpointFiles,
 ) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
     """The final pruning mask, one matrix after the other; the public model's magnitudes may break ties."""
     for m in matrices:
         dtype, _ = weights.entry(m.name)
-        raw = weights.raw(m.name)
+        raw = weights.rows(m.name)
         counts, cohort = votes_of(m.name)
         mask = final_mask(
             counts,
@@ -242,11 +246,11 @@ def _warning(task: Task, tally: _Tally) -> str:
 
 
 def _counted(
-    task: Task, masks: Iterator[tuple[str, npt.NDArray[np.bool_]]], votes: _Votes, tally: _Tally
+    task: Task, masks: Iterator[tuple[str, npt.NDArray[np.bool_]]], votes_of: VotesOf, tally: _Tally
 ) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
     """Pass the masks on and tally them; raises after the last one, so that no mask file comes about."""
     for name, mask in masks:
-        zero_votes, pruned = zero_vote_share(votes.of(name)[0], mask)
+        zero_votes, pruned = zero_vote_share(votes_of(name)[0], mask)
         tally.zero_votes += zero_votes
         tally.pruned += pruned
         tally.per_matrix[name] = f"{pruned}/{mask.size}"

@@ -270,7 +270,7 @@ def _pruned_rows(
         )
     rows = max(1, _CHUNK // max(1, raw.itemsize * raw.shape[1]))
     for start in range(0, raw.shape[0], rows):
-        part = raw[start : start + rows]  # (rows, columns), the file's bits
+        part = file.rows(name, start, start + rows)  # (rows, columns), the file's bits
         if votes is not None:
             part = scaled_weights(part, dtype, votes[0][start : start + rows], votes[1])
         yield np.where(mask[start : start + rows], part.dtype.type(0), part).tobytes()

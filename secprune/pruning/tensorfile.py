@@ -189,6 +189,10 @@ class CheckpointFiles:
         """A tensor's bits, as `TensorFile.raw` gives them."""
         return self.file_of(name).raw(name)
 
+    def rows(self, name: str) -> NDArray[Any]:
+        """A tensor's bits in memory of their own, as `TensorFile.rows` gives them."""
+        return self.file_of(name).rows(name)
+
     def _shard(self, name: str) -> TensorFile:
         # A name with a directory in it would let an index point at any file of this machine.
         if Path(name).name != name or not name.endswith(".safetensors"):

@@ -13,10 +13,10 @@ from tiny_models import NOTES, make_checkpoint
 from transformers import AutoModelForCausalLM
 
 from secprune.crypto.envelope import sign
-from secprune.errors import RemoteMisbehaviourError
+from secprune.errors import ConfigurationError, RemoteMisbehaviourError
 from secprune.exchange.directory import DirectoryExchange
 from secprune.messages.types import RoundOutcome
-from secprune.parties import client
+from secprune.parties import client, selection
 from secprune.parties.outcome import AGREED_FILE, await_outcome
 from secprune.parties.schedule import drive, serve, take_part
 from secprune.parties.selection import select
@@ -193,3 +193,16 @@ def test_a_second_outcome_or_one_of_the_wrong_size_is_refused(tmp_path, checkpoi
         with pytest.raises(RemoteMisbehaviourError, match="prunes") as caught:
             await_outcome(session, Patience(0))
     assert caught.value.party == "hq"
+
+
+def test_a_round_that_prunes_what_nobody_voted_for_ends_there(tmp_path, checkpoint, monkeypatch):
+    """Clients must not go on from such a mask; it is never published."""
+    monkeypatch.setattr(
+        selection, "zero_vote_share", lambda _counts, mask: (int(mask.sum()), int(mask.sum()))
+    )
+    study = new_study(tmp_path, checkpoint)
+    outcomes = run_all(study, timeout_s=3)
+    assert isinstance(outcomes["hq"], ConfigurationError)
+    assert "had no client's vote" in str(outcomes["hq"])
+    assert not study.messages("outcomes").exists()
+    assert not list(tmp_path.rglob(AGREED_FILE))
