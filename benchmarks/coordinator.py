@@ -185,6 +185,7 @@ def _against_sort(
     seconds = interleaved(
         {"sort": lambda: seconds_of(sort), "ours": lambda: seconds_of(ours)},
         repeats if weights < SIDE * SIDE else min(repeats, _MAX_REPEATS_LARGE),
+        uncounted=0,
     )
     times = seconds["sort"] / seconds["ours"]
     return Figure(

@@ -43,17 +43,21 @@ class Figure:
         return None if self.against_goal is None else self.against_goal >= 1
 
 
-def interleaved(work: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, float]:
+def interleaved(
+    work: Mapping[str, Callable[[], float]], repeats: int, *, uncounted: int = 1
+) -> dict[str, float]:
     """Median seconds of each piece of work, run in turn `repeats` times after one round that is not counted.
+
+    `uncounted` is 0 for work that has just been run, to compare what it returns.
 
     Running in turn spreads whatever else the machine does over all of them. Each piece takes its own
     time, so that it can prepare and clean up unmeasured.
     """
     seconds: dict[str, list[float]] = {name: [] for name in work}
-    for turn in range(repeats + 1):
+    for turn in range(uncounted + repeats):
         for name, run in work.items():
             taken = run()
-            if turn:
+            if turn >= uncounted:
                 seconds[name].append(taken)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
