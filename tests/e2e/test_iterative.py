@@ -201,7 +201,7 @@ def test_a_round_that_prunes_what_nobody_voted_for_ends_there(tmp_path, checkpoi
         selection, "zero_vote_share", lambda _counts, mask: (int(mask.sum()), int(mask.sum()))
     )
     study = new_study(tmp_path, checkpoint)
-    outcomes = run_all(study, timeout_s=3)
+    outcomes = run_all(study, timeout_s=12)
     assert isinstance(outcomes["hq"], ConfigurationError)
     assert "had no client's vote" in str(outcomes["hq"])
     assert not study.messages("outcomes").exists()

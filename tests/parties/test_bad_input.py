@@ -81,7 +81,7 @@ def test_a_damaged_chunk_is_the_exchanges_fault_and_the_client_repairs_it(tmp_pa
     else:
         victim.write_bytes(random_bytes(len(whole)))
     study.submit("clinic-1", "clinic-2", "clinic-3")
-    outcomes = study.run_servers(timeout_s=0.6)
+    outcomes = study.run_servers(timeout_s=4)
     assert {type(o).__name__ for o in outcomes.values()} == {"NotReadyError"}
     blamed = study.incidents("adder-0")
     assert [party for party, _ in blamed] == ["exchange"]
@@ -97,7 +97,7 @@ def test_a_damaged_chunk_does_not_stop_the_others_once_the_round_is_closed(tmp_p
     study.submit("clinic-0")
     first_chunk(study).unlink()
     study.submit("clinic-1", "clinic-2", "clinic-3")
-    assert study.run_servers(close_after_s=0.5)["hq"].cohort == study.clients[1:]
+    assert study.run_servers(close_after_s=4)["hq"].cohort == study.clients[1:]
     counts_of(study, *study.clients[1:])
 
 
@@ -116,7 +116,7 @@ def test_a_chunk_swapped_between_check_and_sum_is_noticed(tmp_path, monkeypatch)
         return original(self, reports, state)
 
     monkeypatch.setattr(Aggregator, "_send_share", swap_then_send)
-    outcomes = study.run_servers(timeout_s=2)
+    outcomes = study.run_servers(timeout_s=12)
     assert isinstance(outcomes["adder-0"], RemoteMisbehaviourError)
     assert outcomes["adder-0"].party == "exchange"
     assert not list(tmp_path.glob("hq/tasks/*/*/counts*"))
@@ -147,7 +147,7 @@ def test_a_replayed_report_of_another_task_is_not_counted(tmp_path):
     with open_session(tmp_path / "this" / "clinic-0", "client") as session:
         replayed = session.outgoing(foreign).envelope
     post(study, "reports", replayed)
-    assert study.run_servers(close_after_s=0.5)["hq"].cohort == study.clients[1:]
+    assert study.run_servers(close_after_s=4)["hq"].cohort == study.clients[1:]
     assert any("replayed" in what and party == "exchange" for party, what in study.incidents("adder-0"))
 
 
@@ -156,7 +156,7 @@ def test_a_report_for_another_round_is_not_counted(tmp_path):
     study.submit("clinic-1", "clinic-2", "clinic-3")
     message = msgspec.structs.replace(report_of(study, "clinic-0"), round=1)
     post(study, "reports", signed(study, "clinic-0", message))
-    assert study.run_servers(close_after_s=0.5)["hq"].cohort == study.clients[1:]
+    assert study.run_servers(close_after_s=4)["hq"].cohort == study.clients[1:]
 
 
 def test_a_report_from_a_stranger_is_not_counted_and_the_roster_is_not_blamed(tmp_path):
@@ -167,7 +167,7 @@ def test_a_report_from_a_stranger_is_not_counted_and_the_roster_is_not_blamed(tm
     post(study, "reports", sign(report, signer="mallory", identity=stranger))
     post(study, "reports", sign(report, signer="clinic-0", identity=stranger))  # claims to be clinic-0
     post(study, "reports", sign(report, signer="adder-1", identity=study.identities["adder-1"]))  # wrong role
-    assert study.run_servers(close_after_s=0.5)["hq"].cohort == study.clients[1:]
+    assert study.run_servers(close_after_s=4)["hq"].cohort == study.clients[1:]
     incidents = study.incidents("adder-0")
     assert {party for party, _ in incidents} == {"exchange"}
     assert any("mallory" in what for _, what in incidents)
@@ -280,7 +280,7 @@ def test_an_aggregator_that_votes_twice_stops_the_round(tmp_path):
         vote = Vote(task_id=study.task.task_id, round=0, accepted=accepted)
         post(study, "votes", signed(study, "adder-1", vote))
     with pytest.raises(RemoteMisbehaviourError, match="adder-1 signed two different votes") as caught:
-        study.run_aggregator("adder-0", timeout_s=5)
+        study.run_aggregator("adder-0", timeout_s=30)
     assert caught.value.party == "adder-1"
     assert not study.messages("shares").exists()
 
@@ -296,10 +296,10 @@ def test_an_aggregator_that_votes_for_a_cohort_of_one_releases_nothing(tmp_path)
     )
     vote = Vote(task_id=study.task.task_id, round=0, accepted=(target,))
     post(study, "votes", signed(study, "adder-1", vote))
-    stop = threading.Thread(target=lambda: _quietly(study.run_aggregator, "adder-1", 2))
+    stop = threading.Thread(target=lambda: _quietly(study.run_aggregator, "adder-1", 12))
     stop.start()  # its checks are honest, only the vote is not
     with pytest.raises((TooFewPartiesError, RemoteMisbehaviourError)):
-        study.run_aggregator("adder-0", timeout_s=10)
+        study.run_aggregator("adder-0", timeout_s=30)
     stop.join()
     assert not study.messages("shares").exists()
 

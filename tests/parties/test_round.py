@@ -29,7 +29,7 @@ def test_counts_are_the_plain_sum(tmp_path, protocol, clients, aggregators):
 def test_a_client_that_stays_away_is_left_out_once_the_coordinator_closes(tmp_path):
     study = make_study(tmp_path, clients=4, min_clients=3)
     study.submit(*study.clients[:3])
-    outcomes = study.run_servers(close_after_s=0.3)
+    outcomes = study.run_servers(close_after_s=4)
     assert outcomes["hq"].cohort == study.clients[:3]
     for name, plain in study.expected_counts(*study.clients[:3]).items():
         np.testing.assert_array_equal(study.counts()[name], plain)
@@ -38,7 +38,7 @@ def test_a_client_that_stays_away_is_left_out_once_the_coordinator_closes(tmp_pa
 def test_too_few_clients_release_nothing_and_name_who_is_missing(tmp_path):
     study = make_study(tmp_path, clients=4, min_clients=3)
     study.submit(*study.clients[:2])
-    outcomes = study.run_servers(close_after_s=0.3)
+    outcomes = study.run_servers(close_after_s=4)
     for outcome in outcomes.values():
         assert isinstance(outcome, TooFewPartiesError)
         assert outcome.missing == study.clients[2:]
@@ -100,7 +100,7 @@ def test_a_second_release_over_the_same_model_is_refused_unless_policy_allows_it
     for seed, name in enumerate(study.clients):
         study.make_masks(name, 100 + seed)
     study.submit()
-    outcomes = study.run_servers(timeout_s=2)
+    outcomes = study.run_servers(timeout_s=12)
     assert all("was released for task" in str(outcomes[name]) for name in study.aggregators)
     assert not study.messages("shares").exists()
     for name in study.aggregators:
