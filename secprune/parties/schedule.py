@@ -24,6 +24,8 @@ from secprune.parties.selection import round_masks
 from secprune.storage.masks import write_masks
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from secprune.parties.session import Patience, Session
 
 
@@ -96,8 +98,8 @@ def serve(session: Session, patience: Patience, *, progress: Progress = silent) 
     return AggregatorResult(
         task_id=session.round.task_id,
         rounds=len(results),
-        cohort=tuple(sorted(set(results[0].cohort).intersection(*(r.cohort for r in results)))),
-        refused={client: why for r in results for client, why in r.refused.items()},
+        cohort=_counted_in_all(results),
+        refused=_refused_in_any(results),
         bytes_sent=sum(r.bytes_sent for r in results),
         seconds=add_seconds(r.seconds for r in results),
     )
@@ -121,7 +123,15 @@ def drive(
     return RoundResult(
         task_id=session.round.task_id,
         rounds=len(results),
-        cohort=tuple(sorted(set(results[0].cohort).intersection(*(r.cohort for r in results)))),
-        refused={client: why for r in results for client, why in r.refused.items()},
+        cohort=_counted_in_all(results),
+        refused=_refused_in_any(results),
         seconds=add_seconds(r.seconds for r in results),
     )
+
+
+def _counted_in_all(results: Sequence[AggregatorResult | RoundResult]) -> tuple[str, ...]:
+    return tuple(sorted(set(results[0].cohort).intersection(*(r.cohort for r in results))))
+
+
+def _refused_in_any(results: Sequence[AggregatorResult | RoundResult]) -> dict[str, str]:
+    return {client_name: why for r in results for client_name, why in r.refused.items()}

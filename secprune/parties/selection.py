@@ -97,7 +97,7 @@ def select(session: Session, output: Path, *, progress: Progress = silent) -> Se
         LocalMisuseError: there are no counts yet (of every round), or `output` exists.
         ConfigurationError: the model here is not the task's, or too many pruned weights had no vote.
     """
-    votes = _Votes(session)
+    votes = _Votes([session.at_round(index) for index in range(session.task.rounds)])
     task, watch = session.task, Stopwatch()
     source = session.path(session.config.model, "the model")
     with watch.phase("verify model"):
@@ -174,29 +174,21 @@ def round_masks(session: Session) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]
         LocalMisuseError: there are no counts yet.
         ConfigurationError: the model here is not the task's, or too many weights of this round had no vote.
     """
-    require_counts(session)
-    task, counts = session.task, TensorFile(session.work / COUNTS_FILE)
-    cohort = int(counts.metadata["cohort"])
+    task, votes = session.task, _Votes([session])
     source = session.path(session.config.model, "the model")
     if session.round.index == 0:
         check_model(task, source)
-    weights = CheckpointFiles(source)
-
-    def votes_of(name: str) -> tuple[npt.NDArray[Any], int]:
-        return counts.rows(name), cohort
-
-    masks = _final_masks(task, session.round.matrices, votes_of, weights)
-    yield from _counted(task, masks, votes_of, _Tally())
+    masks = _final_masks(task, session.round.matrices, votes.of, CheckpointFiles(source))
+    yield from _counted(task, masks, votes.of, _Tally())
 
 
 class _Votes:
-    """The counts of all rounds of a task."""
+    """The counts of some rounds of a task."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, rounds: Iterable[Session]) -> None:
         self._paths: list[Path] = []
         self._of: dict[str, tuple[TensorFile, int]] = {}
-        for index in range(session.task.rounds):
-            here = session.at_round(index)
+        for here in rounds:
             require_counts(here)
             self._paths.append(here.work / COUNTS_FILE)
             counts = TensorFile(self._paths[-1])
