@@ -108,7 +108,7 @@ def select(session: Session, output: Path, *, progress: Progress = silent) -> Se
         masks = _final_masks(task, task.model.matrices, votes.of, weights)
         write_masks(
             mask_path,
-            _counted(task, masks, votes.of, tally),
+            _counted(task, masks, tally),
             task.model.matrices,
             task_id=session.round.task_id,
             each=lambda _name, _mask: progress(
@@ -179,7 +179,7 @@ def round_masks(session: Session) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]
     if session.round.index == 0:
         check_model(task, source)
     masks = _final_masks(task, session.round.matrices, votes.of, CheckpointFiles(source))
-    yield from _counted(task, masks, votes.of, _Tally())
+    yield from _counted(task, masks, _Tally())
 
 
 class _Votes:
@@ -215,8 +215,8 @@ def _final_masks(
     matrices: Iterable[MatrixSpec],
     votes_of: VotesOf,
     weights: CheckpointFiles,
-) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
-    """The final pruning mask, one matrix after the other; the public model's magnitudes may break ties."""
+) -> Iterator[tuple[str, npt.NDArray[np.bool_], npt.NDArray[Any]]]:
+    """Name, final pruning mask and counts of each matrix; the public model's magnitudes may break ties."""
     for m in matrices:
         dtype, _ = weights.entry(m.name)
         raw = weights.rows(m.name)
@@ -228,7 +228,7 @@ def _final_masks(
             cohort=cohort,
             tie_seed=tie_seed(task.nonce, m.name),
         )
-        yield m.name, mask
+        yield m.name, mask, counts
 
 
 def _warning(task: Task, tally: _Tally) -> str:
@@ -238,11 +238,11 @@ def _warning(task: Task, tally: _Tally) -> str:
 
 
 def _counted(
-    task: Task, masks: Iterator[tuple[str, npt.NDArray[np.bool_]]], votes_of: VotesOf, tally: _Tally
+    task: Task, masks: Iterator[tuple[str, npt.NDArray[np.bool_], npt.NDArray[Any]]], tally: _Tally
 ) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
     """Pass the masks on and tally them; raises after the last one, so that no mask file comes about."""
-    for name, mask in masks:
-        zero_votes, pruned = zero_vote_share(votes_of(name)[0], mask)
+    for name, mask, counts in masks:
+        zero_votes, pruned = zero_vote_share(counts, mask)
         tally.zero_votes += zero_votes
         tally.pruned += pruned
         tally.per_matrix[name] = f"{pruned}/{mask.size}"
