@@ -12,7 +12,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch: every figure is of one core
 import torch
 from rich.console import Console
 
-from benchmarks import aggregator, calibration, client_protect, coordinator, memory, wire
+from benchmarks import aggregator, calibration, client_protect, coordinator, end_to_end, memory, wire
 from benchmarks.table import as_json, table
 
 BENCHMARKS = {
@@ -21,6 +21,7 @@ BENCHMARKS = {
     "aggregator": aggregator.run,
     "coordinator": coordinator.run,
     "calibration": calibration.run,
+    "end-to-end": end_to_end.run,
     "memory": memory.run,
 }
 

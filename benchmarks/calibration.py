@@ -26,7 +26,13 @@ MAX_REPEATS = 3
 
 
 def random_llama(
-    *, hidden: int, intermediate: int, blocks: int, heads: int, vocabulary: int = VOCABULARY
+    *,
+    hidden: int,
+    intermediate: int,
+    blocks: int,
+    heads: int,
+    vocabulary: int = VOCABULARY,
+    positions: int = SEQUENCE_LENGTH,
 ) -> Any:
     """A Llama-shaped causal LM in float32 and eval mode, randomly initialised from a fixed seed."""
     torch.manual_seed(7)
@@ -37,7 +43,7 @@ def random_llama(
         num_attention_heads=heads,
         num_key_value_heads=heads,
         vocab_size=vocabulary,
-        max_position_embeddings=SEQUENCE_LENGTH,
+        max_position_embeddings=positions,
         tie_word_embeddings=False,
         use_cache=False,
     )

@@ -1,6 +1,6 @@
 """Peak memory of each party, in a process of its own, for a task and for one four times as large.
 
-And that of a client's local pruning, for a randomly initialised checkpoint, above the size of its files.
+And that of a client's local pruning, for a randomly initialised checkpoint.
 """
 
 from __future__ import annotations
@@ -71,12 +71,12 @@ def _local_pruning(checkpoint: Path) -> Figure:
     shutil.rmtree(checkpoint)
     return Figure(
         section=SECTION,
-        what=f"client (prune), above a bf16 model of {size:.0f} MiB",
-        value=memory["peak"] - size,
+        what=f"client (prune) of a bf16 model of {size:.0f} MiB",
+        value=memory["peak"],
         unit="MiB",
-        goal=GOAL_MIB,
+        goal=size + GOAL_MIB,
         better="lower",
-        note=f"peak {memory['peak']:.0f}, own {memory['own']:.0f}, mapped files {memory['mapped']:.0f}",
+        note=f"own {memory['own']:.0f}, mapped files {memory['mapped']:.0f}; the model's size and 1 GiB are the goal",
     )
 
 

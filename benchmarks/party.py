@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import threading
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from secprune.parties import client
 from secprune.parties.aggregator import Aggregator
 from secprune.parties.coordinator import Coordinator
+from secprune.parties.progress import peak_memory_mib
 from secprune.parties.session import Patience, open_session
 
 _PROC = Path("/proc/self/status")
@@ -22,8 +22,7 @@ class Memory:
     """Peak resident set of this process, and the peaks of its two parts, in MiB.
 
     `own` is what the process allocated; `mapped` are pages of files, which the kernel takes back when it
-    needs them. The parts are sampled. Linux starts a new program's getrusage peak at the size of the process
-    that started it, so VmHWM is taken for the whole where there is one.
+    needs them. The parts are sampled.
     """
 
     def __init__(self) -> None:
@@ -32,12 +31,7 @@ class Memory:
 
     def peaks(self) -> dict[str, float]:
         """All three so far."""
-        if _PROC.exists():
-            peak = _status()["VmHWM"]
-        else:
-            unit = 2**20 if sys.platform == "darwin" else 2**10
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-        return {"peak": peak, "own": self._own, "mapped": self._mapped}
+        return {"peak": float(peak_memory_mib()), "own": self._own, "mapped": self._mapped}
 
     def _sample(self) -> None:
         while _PROC.exists():
@@ -57,10 +51,10 @@ def _prune(checkpoint: Path) -> None:
 
     from benchmarks.calibration import pruning_spec, random_windows
     from secprune.pruning.local import local_pruning_masks
-    from secprune.pruning.models import load_model
+    from secprune.pruning.offload import open_blocks
 
     torch.set_num_threads(1)
-    for _ in local_pruning_masks(load_model(checkpoint), random_windows(8), pruning=pruning_spec()):
+    for _ in local_pruning_masks(open_blocks(checkpoint), random_windows(8), pruning=pruning_spec()):
         pass  # the next one is not made before this one is done with
 
 

@@ -8,6 +8,10 @@ import typer
 
 from secprune_cli._output import HERE, DirectoryOption, JsonOption, progress_bars, show
 
+DeviceOption = Annotated[
+    str, typer.Option(help="Where to compute: auto (an accelerator if there is one), cpu, cuda or cuda:N.")
+]
+
 app = typer.Typer(no_args_is_help=True, help="A hospital: check the task, prune locally, submit one report.")
 
 
@@ -22,13 +26,15 @@ def check(directory: DirectoryOption = HERE, as_json: JsonOption = False) -> Non
 
 
 @app.command()
-def prune(directory: DirectoryOption = HERE, as_json: JsonOption = False) -> None:
+def prune(
+    directory: DirectoryOption = HERE, device: DeviceOption = "auto", as_json: JsonOption = False
+) -> None:
     """Compute this site's pruning masks from its notes. Nothing leaves the directory."""
     from secprune.parties import client
     from secprune.parties.session import open_session
 
     with open_session(directory, "client") as session, progress_bars() as progress:
-        result = client.prune(session, progress=progress)
+        result = client.prune(session, device=device, progress=progress)
     show(result, as_json=as_json, title="Pruning masks ready")
 
 
@@ -52,6 +58,7 @@ def run(
             "--timeout", help="Iterative schedule: give up waiting after so many seconds (exit 75)."
         ),
     ] = None,
+    device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Check, prune (unless done) and submit; in the iterative schedule, block after block."""
@@ -59,7 +66,7 @@ def run(
     from secprune.parties.session import Patience, open_session
 
     with open_session(directory, "client") as session, progress_bars() as progress:
-        result = take_part(session, Patience(timeout_s), progress=progress)
+        result = take_part(session, Patience(timeout_s), device=device, progress=progress)
     show(result, as_json=as_json, title="Report submitted")
 
 

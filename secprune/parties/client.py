@@ -8,7 +8,7 @@ were lost or altered in the exchange.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -20,7 +20,7 @@ from secprune.files import file_digest
 from secprune.ids import sha256
 from secprune.messages.types import Report
 from secprune.packing import pack
-from secprune.parties.progress import Progress, Stopwatch, silent
+from secprune.parties.progress import Progress, Stopwatch, peak_memory_mib, silent
 from secprune.privacy.labels import PrivacyLabel, privacy_label
 from secprune.protocols.api import ReportSecrets, secure_sum
 from secprune.pruning.checkpoint import tokenizer_digest, weights_digest
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from secprune.packing import Chunk, Words
     from secprune.parties.session import Session
+    from secprune.pruning.local import LocalPruning
     from secprune.task import Task
 
 MASKS_FILE = "pruning-masks.safetensors"
@@ -53,12 +54,26 @@ class CheckResult(Struct, frozen=True, kw_only=True):
 
 
 class PruneResult(Struct, frozen=True, kw_only=True):
-    """What local pruning did; counts only."""
+    """What local pruning did; counts only.
+
+    Attributes:
+        notes: how many were read.
+        windows: calibration windows made of them.
+        sequence_length: tokens in a window.
+        matrices: weight matrices of the task.
+        device: where it was computed.
+        peak_memory_mib: the most that this process has held in memory so far.
+        thin_modules: modules, mostly of experts, whose masks rest on few tokens or none, and how many.
+        seconds: by what was done.
+    """
 
     notes: int
     windows: int
     sequence_length: int
     matrices: int
+    device: str
+    peak_memory_mib: int
+    thin_modules: dict[str, int]
     seconds: dict[str, float]
 
 
@@ -114,35 +129,46 @@ def check_model(task: Task, model: Path) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
-    """What local pruning starts from: the loaded model and this site's calibration windows."""
+class LocalWork:
+    """Local pruning that is ready to begin or under way: this site's notes on the task's model."""
 
     notes: int
-    windows: Any  # (windows, sequence_length) int64 torch tensor
-    model: Any
+    windows: int
+    device: str
+    pruning: LocalPruning
 
     def result(self, task: Task, seconds: dict[str, float]) -> PruneResult:
-        """What there is to say about pruning with it; counts only."""
+        """What there is to say about it so far; counts only."""
         return PruneResult(
             notes=self.notes,
-            windows=len(self.windows),
+            windows=self.windows,
             sequence_length=task.pruning.sequence_length,
             matrices=len(task.model.matrices),
+            device=self.device,
+            peak_memory_mib=peak_memory_mib(),
+            thin_modules={module.name: module.tokens for module in self.pruning.thin},
             seconds=seconds,
         )
 
 
-def load_material(session: Session) -> Material:
-    """Read this site's notes and the model. Needs torch and transformers (extra `prune`).
+def start_pruning(session: Session, device: str) -> LocalWork:
+    """Read this site's notes and what is needed of the model. Needs torch and transformers (extra `prune`).
+
+    Decoder blocks stay on disk until their turn comes, if the checkpoint allows it.
 
     Raises:
-        LocalMisuseError: no notes, or too few to fill one window.
+        LocalMisuseError: no notes, too few to fill one window, or no device of such a name.
+        LocalEnvironmentError: this machine has no such device.
         ConfigurationError: the model here is not the task's.
     """
     from secprune.pruning.calibration import pack_windows  # noqa: PLC0415 - torch, only where a model runs
-    from secprune.pruning.models import load_model, load_tokenizer  # noqa: PLC0415
+    from secprune.pruning.devices import choose_device  # noqa: PLC0415
+    from secprune.pruning.local import LocalPruning  # noqa: PLC0415
+    from secprune.pruning.models import load_tokenizer  # noqa: PLC0415
     from secprune.pruning.notes import read_notes  # noqa: PLC0415
+    from secprune.pruning.offload import open_blocks  # noqa: PLC0415
 
+    where = choose_device(device)
     pruning, directory = session.task.pruning, session.path(session.config.model, "the model")
     notes = read_notes(session.path(session.config.notes, "the notes"))
     check_model(session.task, directory)
@@ -152,18 +178,23 @@ def load_material(session: Session) -> Material:
         sequence_length=pruning.sequence_length,
         max_windows=pruning.max_windows,
     )
-    return Material(len(notes), windows, load_model(directory))
+    blocks = open_blocks(directory, device=where)
+    return LocalWork(len(notes), len(windows), str(where), LocalPruning(blocks, windows, pruning=pruning))
 
 
-def prune(session: Session, *, progress: Progress = silent) -> PruneResult:
-    """Compute this client's pruning masks from its notes and keep them, one bit a weight. Runs on the CPU.
+def prune(session: Session, *, device: str = "auto", progress: Progress = silent) -> PruneResult:
+    """Compute this client's pruning masks from its notes and keep them, one bit a weight.
+
+    Args:
+        session: the client's.
+        device: "auto" (an accelerator if there is one), "cpu", "cuda" or "cuda:N".
+        progress: told of the decoder blocks.
 
     Raises:
-        LocalMisuseError: no notes, or too few to fill one window.
+        LocalMisuseError: no notes, too few to fill one window, or no device of such a name.
+        LocalEnvironmentError: this machine has no such device.
         ConfigurationError: the model here is not the task's, or the task goes block by block.
     """
-    from secprune.pruning.local import local_pruning_masks  # noqa: PLC0415 - torch, only where a model runs
-
     if session.task.pruning.schedule == "iterative":
         raise ConfigurationError(
             "this task goes block by block, each on the agreed mask of the one before",
@@ -171,16 +202,11 @@ def prune(session: Session, *, progress: Progress = silent) -> PruneResult:
         )
     watch = Stopwatch()
     with watch.phase("load"):
-        material = load_material(session)
+        work = start_pruning(session, device)
     with watch.phase("prune"):
-        masks = local_pruning_masks(
-            material.model,
-            material.windows,
-            pruning=session.task.pruning,
-            progress=lambda done, total: progress("pruning decoder blocks", done, total),
-        )
+        masks = work.pruning.all_masks(lambda done, total: progress("pruning decoder blocks", done, total))
         write_masks(session.work / MASKS_FILE, masks, session.round.matrices, task_id=session.round.task_id)
-    return material.result(session.task, watch.seconds)
+    return work.result(session.task, watch.seconds)
 
 
 def submit(session: Session, *, progress: Progress = silent) -> SubmitResult:

@@ -1,10 +1,13 @@
-"""How long work tells whoever watches how far it is; the command line draws bars from it."""
+"""How long work tells whoever watches how far it is, and what it took; the command line draws bars from it."""
 
 from __future__ import annotations
 
+import resource
+import sys
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,6 +28,21 @@ def add_seconds(parts: Iterable[dict[str, float]]) -> dict[str, float]:
         for phase, spent in part.items():
             total[phase] = round(total.get(phase, 0.0) + spent, 3)
     return total
+
+
+def peak_memory_mib() -> int:
+    """The largest resident set of this process so far, pages of mapped files included.
+
+    Linux starts a new program's getrusage peak at the size of the process that started it, so VmHWM is
+    taken where there is one.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) // 2**10
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit
 
 
 class Stopwatch:

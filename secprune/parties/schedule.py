@@ -37,27 +37,29 @@ class ClientResult(Struct, frozen=True, kw_only=True):
     submit: client.SubmitResult
 
 
-def take_part(session: Session, patience: Patience, *, progress: Progress = silent) -> ClientResult:
+def take_part(
+    session: Session, patience: Patience, *, device: str = "auto", progress: Progress = silent
+) -> ClientResult:
     """Check the task, prune and submit, in all rounds. Run by a client; see `client` for what it raises."""
     client.check(session)
     if session.task.pruning.schedule == "iterative":
-        return _take_part_by_blocks(session, patience, progress)
-    pruned = None if client.masks_are_ready(session) else client.prune(session, progress=progress)
+        return _take_part_by_blocks(session, patience, device, progress)
+    ready = client.masks_are_ready(session)
+    pruned = None if ready else client.prune(session, device=device, progress=progress)
     return ClientResult(rounds=1, prune=pruned, submit=client.submit(session, progress=progress))
 
 
-def _take_part_by_blocks(session: Session, patience: Patience, progress: Progress) -> ClientResult:
-    from secprune.pruning.local import LocalPruning  # noqa: PLC0415 - torch, only where a model runs
-
+def _take_part_by_blocks(
+    session: Session, patience: Patience, device: str, progress: Progress
+) -> ClientResult:
     rounds, watch, sent = session.task.rounds, Stopwatch(), []
     with watch.phase("load"):
-        material = client.load_material(session)
-        pruning = LocalPruning(material.model, material.windows, pruning=session.task.pruning)
+        work = client.start_pruning(session, device)
     for index in range(rounds):
         here = session.at_round(index)
         with watch.phase("prune"):
             if not client.masks_are_ready(here):
-                masks = pruning.masks(index)
+                masks = work.pruning.masks(index)
                 write_masks(
                     here.work / client.MASKS_FILE, masks, here.round.matrices, task_id=here.round.task_id
                 )
@@ -67,14 +69,14 @@ def _take_part_by_blocks(session: Session, patience: Patience, progress: Progres
             with watch.phase("wait"):
                 agreed = await_outcome(here, patience)
             with watch.phase("prune"):
-                pruning.go_on(
+                work.pruning.go_on(
                     index, {m.name: agreed.rows(m.name).view(np.bool_) for m in here.round.matrices}
                 )
     size = sum(result.bytes_sent for result in sent)
     weights = sum(m.rows * m.columns for m in session.task.model.matrices)
     return ClientResult(
         rounds=rounds,
-        prune=material.result(session.task, watch.seconds),
+        prune=work.result(session.task, watch.seconds),
         submit=client.SubmitResult(
             report=sent[-1].report,
             bytes_sent=size,

@@ -63,17 +63,15 @@ def model_spec(model: Path, *, sequence_length: int = 1) -> ModelSpec:
         ConfigurationError: a model that cannot be pruned, or windows longer than it takes.
         LocalMisuseError: `model` is not a usable checkpoint.
     """
-    from secprune.pruning.models import (  # noqa: PLC0415 - torch, only where a model is read
+    from secprune.pruning.decoder import prunable_matrices  # noqa: PLC0415 - torch, only where a model is read
+    from secprune.pruning.models import (  # noqa: PLC0415
         check_checkpoint_keys,
         check_sequence_length,
-        decoder_blocks,
         model_skeleton,
-        prunable_matrices,
     )
 
     skeleton = model_skeleton(model)
     check_sequence_length(skeleton.config, sequence_length)
-    prefix, _ = decoder_blocks(skeleton)
     matrices = prunable_matrices(skeleton)
     check_checkpoint_keys(model, matrices)
     return ModelSpec(
@@ -86,7 +84,7 @@ def model_spec(model: Path, *, sequence_length: int = 1) -> ModelSpec:
                 rows=m.rows,
                 columns=m.columns,
                 transposed=m.transposed,
-                block=int(m.name.removeprefix(f"{prefix}.").partition(".")[0]),
+                block=m.block,
             )
             for m in matrices
         ),

@@ -12,17 +12,17 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from secprune.errors import ConfigurationError
-from secprune.pruning.models import block_linears, decoder_blocks, matrix_view
+from secprune.pruning.decoder import matrix_view
+from secprune.pruning.offload import blocks_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
 _log = logging.getLogger(__name__)
 
 MAX_BATCH_TOKENS = 2048
@@ -185,10 +185,8 @@ class BlockRunner:
     Memory: the hidden states of all windows once, and the activations of one block for one batch.
 
     Args:
-        model: a causal LM in eval mode.
+        model: a causal LM in eval mode, or the blocks of one, from `offload`.
         windows: (windows, sequence_length) int64, all of one length, nothing padded.
-        device: where to compute; a block is moved there while it runs and back afterwards.
-            Default: where the model's parameters are.
 
     Attributes:
         thin: modules of the blocks seen so far that few tokens reached, see `thin_modules`.
@@ -197,30 +195,20 @@ class BlockRunner:
         ConfigurationError: no decoder blocks found, or blocks of an unknown calling convention.
     """
 
-    def __init__(self, model: Any, windows: Tensor, *, device: torch.device | None = None) -> None:
-        self._prefix, self._blocks = decoder_blocks(model)
-        self._home = next(model.parameters()).device
-        self.device = self._home if device is None else device
+    def __init__(self, model: Any, windows: Tensor) -> None:
+        self._blocks = blocks = blocks_of(model)
+        self._modules = blocks.decoder.blocks
         self.thin: tuple[ThinModule, ...] = ()
         self._tokens = windows.numel()
         self._next = 0
         self._hidden: list[Tensor] = []  # of each batch: (b, L, hidden)
         self._calls: list[list[_Call]] = []  # of each batch: one call per block
-        self._capture(model, windows.to(self._home))
+        self._capture(windows.to(blocks.home))
 
     @property
     def blocks(self) -> int:
         """Number of decoder blocks."""
-        return len(self._blocks)
-
-    def weight(self, name: str) -> Tensor:
-        """The (rows, columns) weight of that checkpoint name, to be read and changed in place.
-
-        A view without gradient of the model's own weight, also where the checkpoint has its transpose;
-        take it anew after the block has run, which may have moved the weight to the device and back.
-        """
-        index, _, path = name.removeprefix(f"{self._prefix}.").partition(".")
-        return matrix_view(block_linears(self._blocks[int(index)])[path.removesuffix(".weight")])
+        return len(self._modules)
 
     def statistics(self, index: int) -> dict[str, SquareSum]:
         """Square-sums of all linear modules of one block, from a forward of its present weights.
@@ -250,11 +238,10 @@ class BlockRunner:
         sums: dict[str, _Statistic] = {}
         seen: dict[int, tuple[Tensor, Tensor]] = {}  # id of an input: the input itself, its contribution
         hooks = []
-        for path, linear in block_linears(self._blocks[index]).items():
-            statistic = kind.zeros(matrix_view(linear), self.device)
-            sums[f"{self._prefix}.{index}.{path}.weight"] = statistic
-            hooks.append(linear.register_forward_pre_hook(_adder(statistic, seen), with_kwargs=True))
-        self._blocks[index].to(self.device)
+        self._blocks.bring(index)
+        for name, linear in self._blocks.decoder.linears(index).items():
+            sums[name] = kind.zeros(matrix_view(linear), self._blocks.device)
+            hooks.append(linear.register_forward_pre_hook(_adder(sums[name], seen), with_kwargs=True))
         try:
             for batch in range(len(self._hidden)):
                 output = self._forward(index, batch)
@@ -262,7 +249,6 @@ class BlockRunner:
                     self._hidden[batch] = output
                 seen.clear()  # ids are unique only as long as the tensors live
         finally:
-            self._blocks[index].to(self._home)
             for hook in hooks:
                 hook.remove()
         self._next += int(advance)
@@ -272,12 +258,8 @@ class BlockRunner:
     def advance(self, index: int) -> None:
         """Run one block with its present (now pruned) weights: its outputs are what the next one sees."""
         self._expect(index)
-        self._blocks[index].to(self.device)
-        try:
-            for batch in range(len(self._hidden)):
-                self._hidden[batch] = self._forward(index, batch)
-        finally:
-            self._blocks[index].to(self._home)
+        for batch in range(len(self._hidden)):
+            self._hidden[batch] = self._forward(index, batch)
         self._next += 1
 
     def _note_thin(self, tokens: Mapping[str, int]) -> None:
@@ -301,56 +283,71 @@ class BlockRunner:
 
     @torch.inference_mode()
     def _forward(self, index: int, batch: int) -> Tensor:
-        call, hidden = self._calls[batch][index], self._hidden[batch].to(self.device)
-        kwargs = _map_tensors(lambda tensor, _: tensor.to(self.device), call.kwargs)
-        args = _map_tensors(lambda tensor, _: tensor.to(self.device), call.args)
-        if call.positional:
-            output = self._blocks[index](hidden, *args, **kwargs)
-        else:
-            output = self._blocks[index](*args, hidden_states=hidden, **kwargs)
+        output = self._call(index, self._calls[batch][index], self._hidden[batch])
         # transformers 4.x: a tuple (GPT-1: a list) that begins with the hidden states; 5.x: these alone.
         result: Tensor = output[0] if isinstance(output, tuple | list) else output
         return result
 
+    def _call(self, index: int, call: _Call, hidden: Tensor) -> Any:
+        block, device = self._blocks.bring(index), self._blocks.device
+        hidden = hidden.to(device)
+        kwargs = _map_tensors(lambda tensor, _: tensor.to(device), call.kwargs)
+        args = _map_tensors(lambda tensor, _: tensor.to(device), call.args)
+        if call.positional:
+            return block(hidden, *args, **kwargs)
+        return block(*args, hidden_states=hidden, **kwargs)
+
     @torch.inference_mode()
-    def _capture(self, model: Any, windows: Tensor) -> None:
-        returns = self._returned_length(model, windows[:1, :2])
+    def _capture(self, windows: Tensor) -> None:
+        returns = self._returned_length(windows[:1, :2])
         interner = _Interner()
         step = max(1, MAX_BATCH_TOKENS // windows.shape[1])
-        previous = [block.__dict__.get("forward") for block in self._blocks]
+        for start in range(0, len(windows), step):
+            interner.seen.clear()
+            calls = self._record(windows[start : start + step], self.blocks, returns, interner)
+            if len(calls) != self.blocks:
+                raise ConfigurationError(
+                    f"the model ran {len(calls)} of its {self.blocks} decoder blocks",
+                    hint="models that skip or repeat blocks cannot be pruned block by block",
+                )
+            self._calls.append(calls)
+
+    def _returned_length(self, tokens: Tensor) -> int | None:
+        """What the model expects its blocks to return: None for a tensor, else the length of the tuple."""
+        calls = self._record(tokens, 1, None, _Interner())
+        hidden = self._hidden.pop()
+        output = self._call(0, calls[0], hidden)
+        return len(output) if isinstance(output, tuple | list) else None
+
+    def _record(self, tokens: Tensor, blocks: int, returns: int | None, interner: _Interner) -> list[_Call]:
+        """Run the model on a batch (b, L), its first `blocks` blocks noting their arguments, no block for real."""
+        calls: list[_Call] = []
+        before = len(self._hidden)
+        previous = [module.__dict__.get("forward") for module in self._modules]
         try:
-            for start in range(0, len(windows), step):
-                calls: list[_Call] = []
-                interner.seen.clear()
-                for index, block in enumerate(self._blocks):
-                    # An instance attribute hides the class's forward, and hooks of others stay in place.
-                    block.forward = self._recorder(index, calls, returns, interner)
-                with suppress(_LeaveForwardError):
-                    model(input_ids=windows[start : start + step], use_cache=False)
-                if len(calls) != len(self._blocks):
-                    raise ConfigurationError(
-                        f"the model ran {len(calls)} of its {len(self._blocks)} decoder blocks",
-                        hint="models that skip or repeat blocks cannot be pruned block by block",
-                    )
-                self._calls.append(calls)
+            for index, module in enumerate(self._modules):
+                # An instance attribute hides the class's forward, and hooks of others stay in place.
+                module.forward = self._recorder(index, index + 1 == blocks, calls, returns, interner)
+            with suppress(_LeaveForwardError):
+                self._blocks.model(input_ids=tokens, use_cache=False)
         finally:
-            for block, forward in zip(self._blocks, previous, strict=True):
-                del block.forward
+            for module, forward in zip(self._modules, previous, strict=True):
+                del module.forward
                 if forward is not None:
-                    block.forward = forward
+                    module.forward = forward
+        if len(self._hidden) == before:
+            self._unknown_convention(self._modules[0])
+        return calls
 
     def _recorder(
-        self, index: int, calls: list[_Call], returns: int | None, interner: _Interner
+        self, index: int, last: bool, calls: list[_Call], returns: int | None, interner: _Interner
     ) -> Callable[..., Any]:
         """Stands in for block `index`: notes its arguments and hands the hidden states through."""
 
         def record(*args: Any, **kwargs: Any) -> Any:
             hidden = args[0] if args else kwargs.pop("hidden_states", None)
             if not isinstance(hidden, Tensor) or len(calls) != index:
-                raise ConfigurationError(
-                    f"{type(self._blocks[index]).__name__} is not called as transformers calls its blocks",
-                    hint="choose another model, or report its architecture",
-                )
+                self._unknown_convention(self._modules[index])
             calls.append(
                 _Call(
                     _map_tensors(interner.intern, args[1:], (index, "args")),
@@ -360,27 +357,17 @@ class BlockRunner:
             )
             if index == 0:
                 self._hidden.append(hidden)
-            if index + 1 == len(self._blocks):
+            if last:
                 raise _LeaveForwardError
             return hidden if returns is None else (hidden,) + (None,) * (returns - 1)
 
         return record
 
-    def _returned_length(self, model: Any, tokens: Tensor) -> int | None:
-        """What the model expects its blocks to return: None for a tensor, else the length of the tuple."""
-        outputs: list[Any] = []
-
-        def note(_module: nn.Module, _args: Any, output: Any) -> None:
-            outputs.append(output)
-            raise _LeaveForwardError
-
-        hook = self._blocks[0].register_forward_hook(note)
-        try:
-            with suppress(_LeaveForwardError):
-                model(input_ids=tokens, use_cache=False)
-        finally:
-            hook.remove()
-        return len(outputs[0]) if outputs and isinstance(outputs[0], tuple | list) else None
+    def _unknown_convention(self, block: nn.Module) -> NoReturn:
+        raise ConfigurationError(
+            f"{type(block).__name__} is not called as transformers calls its blocks",
+            hint="choose another model, or report its architecture",
+        )
 
 
 def _adder(statistic: Statistic, seen: dict[int, tuple[Tensor, Tensor]]) -> Callable[..., None]:
@@ -398,8 +385,9 @@ def _adder(statistic: Statistic, seen: dict[int, tuple[Tensor, Tensor]]) -> Call
 def _square_sum(inputs: Tensor) -> Tensor:
     """Sum of squares over all but the last dimension: per window in float32 or better, then float64."""
     wide = inputs.to(torch.promote_types(inputs.dtype, torch.float32))
+    # An expert may be called with no token at all, and nothing can be divided into windows of none.
     windows = (
-        wide.reshape(-1, *wide.shape[-2:]) if wide.dim() > 1 else wide.reshape(1, 1, -1)
+        wide.flatten(0, -3) if wide.dim() > 2 else wide.reshape(1, -1, wide.shape[-1])
     )  # (b, t, columns)
     return windows.square().sum(dim=1).double().sum(dim=0)  # (columns,)
 

@@ -85,7 +85,8 @@ def prune_mask_by_row(score: Tensor, k: int) -> Tensor:
         )
     if k in {0, columns}:
         return torch.full((rows, columns), k == columns, dtype=torch.bool, device=score.device)
-    step = max(1, _SELECTION_ENTRIES // columns)
+    # An accelerator has all rows at once: its threads are many, and every call to it costs.
+    step = max(1, _SELECTION_ENTRIES // columns) if score.device.type == "cpu" else rows
     if rows <= step:
         return _select(score, k) if rows else score.bool()
     return torch.cat([_select(score[start : start + step], k) for start in range(0, rows, step)])

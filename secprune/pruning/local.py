@@ -14,7 +14,7 @@ Source: FedPrLLM (arXiv 2505.13547), client side; Wanda (arXiv 2306.11695), Spar
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -22,8 +22,9 @@ import torch
 
 from secprune.pruning.activations import BlockRunner, SecondMoment, SquareSum
 from secprune.pruning.comparison import prune_mask
-from secprune.pruning.models import block_linears, decoder_blocks, matrix_view
-from secprune.pruning.sparsegpt import prune_and_reconstruct
+from secprune.pruning.decoder import matrix_view
+from secprune.pruning.offload import blocks_of
+from secprune.pruning.sparsegpt import LastFactor, prune_and_reconstruct
 from secprune.pruning.wanda import prune_mask_adaptive, wanda_score
 from secprune.task import row_k
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from secprune.pruning.activations import Statistic
+    from secprune.pruning.activations import Statistic, ThinModule
     from secprune.task import PruningSpec
 
 _log = logging.getLogger(__name__)
@@ -122,12 +123,15 @@ class SparseGPT:
     pruning: PruningSpec
     sequence_length: int
     needs: type[SecondMoment] = SecondMoment
+    factorise: LastFactor = field(default_factory=LastFactor)
 
     def prune(self, weight: Tensor, statistic: SecondMoment) -> Pruned:
         """As `Pruner.prune`, with the kept weights changed."""
         hessian = statistic.mean * (2 * self.sequence_length)
         pattern, sparsity = self.pruning.group_pattern, self.pruning.exact_sparsity
-        found = prune_and_reconstruct(weight, hessian, sparsity=sparsity, pattern=pattern)
+        found = prune_and_reconstruct(
+            weight, hessian, sparsity=sparsity, pattern=pattern, factorise=self.factorise
+        )
         if found is not None:
             return Pruned(*found)
         score = wanda_score(weight, hessian.diagonal().double())
@@ -159,31 +163,35 @@ class LocalPruning:
     For block i: `masks(i)`, then `go_on(i)`; in order. `masks` may be left out where the masks are known.
 
     Args:
-        model: a causal LM in eval mode, from `models.load_model`; its weights are set to zero in place.
+        model: a causal LM in eval mode, from `models.load_model`, whose weights are set to zero in place;
+            or the blocks of one, from `offload`.
         windows: (windows, sequence_length) int64, from `calibration.pack_windows`.
         pruning: local pruner, comparison group, pattern, sparsity and kind of activations; its other
             fields are not looked at.
-        device: where to compute; blocks are moved there one at a time. Default: where the model is.
-
-    Attributes:
-        blocks: number of decoder blocks.
 
     Raises:
         ConfigurationError: a model without decoder blocks that can be pruned, or a sparsity out of range.
     """
 
-    def __init__(
-        self, model: Any, windows: Tensor, *, pruning: PruningSpec, device: torch.device | None = None
-    ) -> None:
+    def __init__(self, model: Any, windows: Tensor, *, pruning: PruningSpec) -> None:
         row_k(1, pruning.exact_sparsity)  # refuse a bad sparsity before the first forward pass
-        self._prefix, self._modules = decoder_blocks(model)
-        self.blocks = len(self._modules)
-        self._pruning, self._device = pruning, device
+        self._blocks = blocks = blocks_of(model)
+        self._pruning = pruning
         self._pruner = local_pruner(pruning, sequence_length=windows.shape[-1])
-        self._runner = None if self._pruner.needs is None else BlockRunner(model, windows, device=device)
+        self._runner = None if self._pruner.needs is None else BlockRunner(blocks, windows)
         self._dense = pruning.activations == "dense"
         self._advanced = 0  # with dense activations: blocks that the hidden states have gone through
         self._found: dict[str, Pruned] = {}  # of the present block
+
+    @property
+    def blocks(self) -> int:
+        """Number of decoder blocks."""
+        return len(self._blocks.decoder.blocks)
+
+    @property
+    def thin(self) -> tuple[ThinModule, ...]:
+        """Modules of the blocks seen so far whose masks rest on few tokens, see `activations.thin_modules`."""
+        return () if self._runner is None else self._runner.thin
 
     def masks(self, index: int) -> list[tuple[str, NDArray[np.bool_]]]:
         """This client's masks of one block; the model is not changed yet.
@@ -201,14 +209,14 @@ class LocalPruning:
         self._found = {}
         if self._runner is None or self._pruner.needs is None:
             for name, weight in self._weights(index).items():
-                self._found[name] = self._pruner.prune(self._moved(weight), None)
+                self._found[name] = self._pruner.prune(weight.contiguous(), None)
         else:
             statistics = self._runner.collect(index, self._pruner.needs, advance=self._dense)
             self._advanced += int(self._dense)
-            weights = self._weights(index)
-            for name in list(statistics):
-                # Popped, because a Hessian is as large as its matrix, or larger.
-                self._found[name] = self._prune(name, self._moved(weights[name]), statistics.pop(name))
+            for name, weight in self._weights(index).items():
+                # Popped, because a Hessian is as large as its matrix, or larger. Contiguous, because GPT-2's
+                # weights are stored the other way round.
+                self._found[name] = self._prune(name, weight.contiguous(), statistics.pop(name))
         return [(name, np.ascontiguousarray(p.mask.cpu().numpy())) for name, p in self._found.items()]
 
     def go_on(self, index: int, agreed: Mapping[str, NDArray[np.bool_]] | None = None) -> None:
@@ -229,11 +237,37 @@ class LocalPruning:
             found = self._found[name]
             if found.weight is not None:
                 weight.copy_(found.weight)
-            weight.masked_fill_(found.mask.to(weight.device), 0)
+            weight.masked_fill_(found.mask, 0)
         self._found = {}
         # Nothing would look at what the last block puts out.
         if self._runner is not None and not self._dense and index + 1 < self.blocks:
             self._runner.advance(index)
+        self._blocks.release()
+
+    def all_masks(
+        self, progress: Callable[[int, int], None] | None = None
+    ) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+        """`masks` and `go_on` for all blocks: one client alone.
+
+        Nothing is written to disk. With SparseGPT the kept weights are adjusted too; the masks are all that
+        other parties ever get. Where `PruningSpec.row_budget` is a number, each row of each mask has
+        exactly that many ones, the invariant that the aggregators check.
+
+        Args:
+            progress: called with (blocks done, blocks) after each decoder block.
+
+        Yields:
+            What `masks` returns, in model order.
+
+        Raises:
+            ConfigurationError: as `masks`.
+        """
+        for index in range(self.blocks):
+            masks = self.masks(index)
+            self.go_on(index)
+            if progress is not None:
+                progress(index + 1, self.blocks)
+            yield from masks
 
     def _prune(self, name: str, weight: Tensor, statistic: Statistic) -> Pruned:
         if statistic.tokens == 0:
@@ -247,15 +281,9 @@ class LocalPruning:
         return found
 
     def _weights(self, index: int) -> dict[str, Tensor]:
-        """Views of one block's weights by name; to be taken anew after the block has run."""
-        linears = block_linears(self._modules[index])
-        return {
-            f"{self._prefix}.{index}.{path}.weight": matrix_view(linear) for path, linear in linears.items()
-        }
-
-    def _moved(self, weight: Tensor) -> Tensor:
-        # Contiguous, because GPT-2's weights are stored the other way round.
-        return weight.to(weight.device if self._device is None else self._device).contiguous()
+        """Views of one block's weights (rows, columns) by name, where the computing is done."""
+        self._blocks.bring(index)
+        return {name: matrix_view(linear) for name, linear in self._blocks.decoder.linears(index).items()}
 
 
 def local_pruning_masks(
@@ -264,36 +292,25 @@ def local_pruning_masks(
     *,
     pruning: PruningSpec,
     progress: Callable[[int, int], None] | None = None,
-    device: torch.device | None = None,
 ) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """One client's pruning masks of all prunable matrices, as the task describes them.
+    """One client's pruning masks of all prunable matrices: `LocalPruning` over all blocks.
 
-    The weights of `model` are changed in place as the masks are made: afterwards it is this client's
-    locally pruned model (with SparseGPT, its kept weights are adjusted too; the masks are all that other
-    parties ever get). Nothing is written to disk. Where `PruningSpec.row_budget` is a number, each row of
-    each mask has exactly that many ones, the invariant that the aggregators check.
+    The weights of a model in memory are changed in place as the masks are made: afterwards it is this
+    client's locally pruned model.
 
     Args:
-        model: as for `LocalPruning`; consumed, see above.
+        model: as for `LocalPruning`.
         windows: as for `LocalPruning`.
         pruning: as for `LocalPruning`.
-        progress: called with (blocks done, blocks) after each decoder block.
-        device: as for `LocalPruning`.
+        progress: as for `LocalPruning.all_masks`.
 
     Yields:
         The weight's name in the checkpoint and its mask (rows, columns), True = prune, in model order.
 
     Raises:
-        ConfigurationError: a model without decoder blocks that can be pruned, a sparsity out of range,
-            a pattern that does not fit a matrix, or NaN in the model.
+        ConfigurationError: as `LocalPruning` and `LocalPruning.masks`.
     """
-    work = LocalPruning(model, windows, pruning=pruning, device=device)
-    for index in range(work.blocks):
-        masks = work.masks(index)
-        work.go_on(index)
-        if progress is not None:
-            progress(index + 1, work.blocks)
-        yield from masks
+    yield from LocalPruning(model, windows, pruning=pruning).all_masks(progress)
 
 
 def _compare(score: Tensor, pruning: PruningSpec) -> Tensor:

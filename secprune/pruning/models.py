@@ -1,70 +1,39 @@
-"""Load a causal language model and find in it what can be pruned.
+"""Load a causal language model and its tokenizer, whole, without weights, or tensor by tensor.
 
-Works for any decoder-only model of transformers whose blocks hold `nn.Linear` or GPT-2's `Conv1D`: the
-blocks are found by what they are, not by the name that one architecture gives them. Only local files are
-read and no code that comes with a checkpoint is run.
-
-Rows are output features and columns input features, always: what is compared within a row belongs to one
-output. `Conv1D` stores the transpose of that. Masks, votes and statistics never see it; only who reads the
-weights of a checkpoint or writes them has to turn such a matrix, and `PrunableMatrix.transposed` tells.
+Only local files are read and no code that comes with a checkpoint is run.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
-from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
 
 from secprune.errors import ConfigurationError, LocalMisuseError, SecpruneError
+from secprune.pruning.experts import unfuse_experts
 from secprune.pruning.tensorfile import CheckpointFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from torch import Tensor
     from transformers import PreTrainedModel
 
     from secprune.pruning.calibration import Tokenizer
+    from secprune.pruning.decoder import PrunableMatrix
 
 transformers.utils.logging.disable_progress_bar()  # the command line draws bars of its own
 
 _DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
 
-_LINEAR = (nn.Linear, Conv1D)
-_NEVER_PRUNED = (nn.Embedding, nn.Conv1d, nn.Conv2d)
-
 # transformers 4.56 renamed the keyword; the old one still works in 5.x but warns.
-_DTYPE_KEYWORD = (
+DTYPE_KEYWORD = (
     "dtype" if tuple(map(int, transformers.__version__.split(".")[:2])) >= (4, 56) else "torch_dtype"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class PrunableMatrix:
-    """One weight matrix that gets a pruning mask of its own ("layer" in the papers' layer comparison).
-
-    Attributes:
-        name: the tensor's name in the checkpoint, such as "model.layers.0.self_attn.q_proj.weight".
-        rows: output features.
-        columns: input features.
-        transposed: the checkpoint stores (columns, rows), as GPT-2's does.
-    """
-
-    name: str
-    rows: int
-    columns: int
-    transposed: bool = False
-
-    @property
-    def stored_shape(self) -> tuple[int, int]:
-        """The tensor's shape in the checkpoint."""
-        return (self.columns, self.rows) if self.transposed else (self.rows, self.columns)
 
 
 def load_model(path: Path, *, dtype: torch.dtype | None = None) -> PreTrainedModel:
@@ -77,21 +46,10 @@ def load_model(path: Path, *, dtype: torch.dtype | None = None) -> PreTrainedMod
 
     Raises:
         LocalMisuseError: no such directory, or no safetensors in it.
-        ConfigurationError: transformers cannot load it.
+        ConfigurationError: transformers cannot load it, or has to make up weights that it lacks.
     """
-    stored = _stored_dtype(path)
-    return _foreign(
-        path,
-        lambda: _prepared(
-            transformers.AutoModelForCausalLM.from_pretrained(
-                os.fspath(path),
-                local_files_only=True,
-                use_safetensors=True,
-                trust_remote_code=False,
-                **{_DTYPE_KEYWORD: dtype or stored},
-            )
-        ),
-    )
+    stored = stored_dtype(path)
+    return prepared(understood(path, lambda: _complete_model(path, dtype or stored)))
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
@@ -102,7 +60,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
         ConfigurationError: transformers cannot load it.
     """
     _require_directory(path)
-    tokenizer: Tokenizer = _foreign(
+    tokenizer: Tokenizer = understood(
         path,
         lambda: transformers.AutoTokenizer.from_pretrained(
             os.fspath(path), local_files_only=True, trust_remote_code=False
@@ -125,9 +83,9 @@ def model_skeleton(path: Path) -> PreTrainedModel:
             os.fspath(path), local_files_only=True, trust_remote_code=False
         )
         with torch.device("meta"):
-            return _prepared(transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=False))
+            return prepared(transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=False))
 
-    return _foreign(path, build)
+    return understood(path, build)
 
 
 def check_sequence_length(config: Any, sequence_length: int) -> None:
@@ -142,61 +100,6 @@ def check_sequence_length(config: Any, sequence_length: int) -> None:
             f"windows of {sequence_length} tokens are too long for this model, which takes {longest}",
             hint=f"set --sequence-length to {longest} or less",
         )
-
-
-def decoder_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
-    """The decoder's blocks and the prefix of their names, such as "model.layers".
-
-    Of all module lists in which every element holds a linear module, the decoder is the one with most
-    parameters: lists of experts lie inside a block, other towers (vision, say) are smaller.
-
-    Raises:
-        ConfigurationError: there is none, or most of the weights of the blocks are not in linear modules
-            (the experts of a mixture in one tensor, as transformers 5 keeps them).
-    """
-    best, size = None, 0
-    for name, module in model.named_modules():
-        if isinstance(module, nn.ModuleList) and len(module) and all(block_linears(item) for item in module):
-            parameters = sum(parameter.numel() for parameter in module.parameters())
-            if parameters > size:
-                best, size = (name, module), parameters
-    if best is None:
-        raise ConfigurationError(
-            f"{type(model).__name__} has no list of decoder blocks that hold linear modules",
-            hint="choose a decoder-only model such as Llama, Qwen, Mistral, Gemma, Phi, OPT, GPT-2 or GPT-NeoX",
-        )
-    _check_all_linear(model, *best)
-    return best
-
-
-def block_linears(block: nn.Module) -> dict[str, nn.Linear | Conv1D]:
-    """The linear modules of one decoder block by their path inside it, in model order."""
-    return {path: module for path, module in block.named_modules() if isinstance(module, _LINEAR)}
-
-
-def matrix_view(module: nn.Linear | Conv1D) -> Tensor:
-    """A linear module's weight as (rows, columns); changing the view in place changes the model."""
-    weight = module.weight.detach()
-    return weight.T if _is_transposed(module) else weight
-
-
-def prunable_matrices(model: nn.Module) -> tuple[PrunableMatrix, ...]:
-    """Every weight matrix that is pruned: all linear modules of all decoder blocks, in model order.
-
-    Embeddings, norms, biases and the output head are never pruned, as in Wanda and FedPrLLM.
-
-    Args:
-        model: with weights or a skeleton.
-
-    Raises:
-        ConfigurationError: no decoder blocks, or none whose weights are in linear modules.
-    """
-    prefix, blocks = decoder_blocks(model)
-    return tuple(
-        _matrix(f"{prefix}.{index}.{path}.weight", linear)
-        for index, block in enumerate(blocks)
-        for path, linear in block_linears(block).items()
-    )
 
 
 def check_checkpoint_keys(path: Path, matrices: Sequence[PrunableMatrix]) -> None:
@@ -226,39 +129,12 @@ def check_checkpoint_keys(path: Path, matrices: Sequence[PrunableMatrix]) -> Non
             )
 
 
-def _matrix(name: str, module: nn.Linear | Conv1D) -> PrunableMatrix:
-    rows, columns = matrix_view(module).shape
-    return PrunableMatrix(name, rows, columns, transposed=_is_transposed(module))
+def stored_dtype(path: Path) -> torch.dtype:
+    """The type that most of a checkpoint's weights are stored in; float32 if that is none for weights.
 
-
-def _is_transposed(module: nn.Module) -> bool:
-    return isinstance(module, Conv1D)
-
-
-def _check_all_linear(model: nn.Module, prefix: str, blocks: nn.ModuleList) -> None:
-    """Refuse a model of which a part, or the greater part, would silently stay dense.
-
-    A tensor of three dimensions holds the matrices of all experts, and which of them is which differs
-    between the file and the module. Routers and the like (two dimensions, small) are let pass.
+    Raises:
+        LocalMisuseError: no such directory, or no safetensors in it.
     """
-    linear, others = 0, {}
-    for path, module in blocks.named_modules():
-        for name, parameter in module.named_parameters(prefix=f"{prefix}.{path}", recurse=False):
-            if isinstance(module, _LINEAR):
-                linear += parameter.numel()
-            elif parameter.dim() > 1 and not isinstance(module, _NEVER_PRUNED):
-                others[name] = parameter
-    fused = [name for name, parameter in others.items() if parameter.dim() > 2]
-    if fused or sum(parameter.numel() for parameter in others.values()) > linear:
-        name = (fused or list(others))[0]
-        raise ConfigurationError(
-            f"{type(model).__name__} keeps weights outside of linear modules, such as {name} "
-            f"{list(others[name].shape)}; fused experts cannot be pruned",
-            hint="choose a dense model, or a release of transformers that has each expert as linear modules",
-        )
-
-
-def _stored_dtype(path: Path) -> torch.dtype:
     files = CheckpointFiles(path)
     sizes: Counter[str] = Counter()
     for name in files.names:
@@ -267,9 +143,46 @@ def _stored_dtype(path: Path) -> torch.dtype:
     return next((_DTYPES[dtype] for dtype, _ in sizes.most_common() if dtype in _DTYPES), torch.float32)
 
 
-def _prepared(model: Any) -> Any:
+def read_tensor(files: CheckpointFiles, name: str) -> Tensor:
+    """One tensor of a checkpoint, read into memory of its own, as it is stored.
+
+    Raises:
+        ConfigurationError: no float tensor of that name.
+    """
+    dtype, shape = files.entry(name)
+    if dtype not in _DTYPES:
+        raise ConfigurationError(
+            f"{name} is stored as {dtype}, not as floats", hint="use an unquantized checkpoint"
+        )
+    raw = files.rows(name)
+    bits = raw.astype(raw.dtype.newbyteorder("="), copy=False).view(f"i{raw.itemsize}")
+    return torch.from_numpy(bits).view(_DTYPES[dtype]).reshape(shape)
+
+
+def prepared(model: Any) -> Any:
+    """A model of transformers as it is used here: eval mode, no key-value cache, experts as linear modules."""
     model.eval()
     model.config.use_cache = False
+    unfuse_experts(model)
+    return model
+
+
+def _complete_model(path: Path, dtype: torch.dtype) -> Any:
+    model, loading = transformers.AutoModelForCausalLM.from_pretrained(
+        os.fspath(path),
+        local_files_only=True,
+        use_safetensors=True,
+        trust_remote_code=False,
+        output_loading_info=True,
+        **{DTYPE_KEYWORD: dtype},
+    )
+    missing = sorted(loading["missing_keys"])
+    if missing:
+        # Random numbers would stand there, others at every party.
+        raise ConfigurationError(
+            f"{path} has no weights for {len(missing)} parameters of the model, such as {missing[0]}",
+            hint="download or copy the checkpoint again",
+        )
     return model
 
 
@@ -281,7 +194,12 @@ def _require_directory(path: Path) -> None:
         )
 
 
-def _foreign(path: Path, load: Callable[[], Any]) -> Any:
+def understood(path: Path, load: Callable[[], Any]) -> Any:
+    """What `load` returns, called on a checkpoint that transformers may not be able to read.
+
+    Raises:
+        ConfigurationError: it cannot, for whatever reason.
+    """
     try:
         return load()
     except SecpruneError:

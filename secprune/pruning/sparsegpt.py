@@ -23,6 +23,7 @@ from secprune.pruning.comparison import check_groups, prune_mask_by_layer, prune
 from secprune.task import layer_k
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from fractions import Fraction
 
     from torch import Tensor
@@ -65,8 +66,27 @@ def inverse_factor(hessian: Tensor) -> Tensor | None:
     return None
 
 
+class LastFactor:
+    """`inverse_factor`, remembering the last one: the projections of an attention share their Hessian."""
+
+    def __init__(self) -> None:
+        self._hessian: Tensor | None = None
+        self._factor: Tensor | None = None
+
+    def __call__(self, hessian: Tensor) -> Tensor | None:
+        """As `inverse_factor`."""
+        if self._hessian is None or not _same(self._hessian, hessian):
+            self._hessian, self._factor = hessian, inverse_factor(hessian)
+        return self._factor
+
+
 def prune_and_reconstruct(
-    weight: Tensor, hessian: Tensor, *, sparsity: Fraction, pattern: tuple[int, int] | None = None
+    weight: Tensor,
+    hessian: Tensor,
+    *,
+    sparsity: Fraction,
+    pattern: tuple[int, int] | None = None,
+    factorise: Callable[[Tensor], Tensor | None] = inverse_factor,
 ) -> tuple[Tensor, Tensor] | None:
     """SparseGPT's pruning mask of one matrix, and its kept weights adjusted to what was pruned.
 
@@ -80,6 +100,7 @@ def prune_and_reconstruct(
         hessian: (columns, columns) float32 or float64: 2 / n * sum over tokens of x x^T, not changed.
         sparsity: s in [0, 1), exact; not looked at if there is a pattern.
         pattern: (N, M): N are pruned of each M consecutive columns, which are a multiple of M.
+        factorise: `inverse_factor`, or one that remembers what it computed.
 
     Returns:
         The mask (rows, columns) bool, True = prune, and the new weights (rows, columns) in float32 or
@@ -92,7 +113,7 @@ def prune_and_reconstruct(
     """
     if pattern is not None:
         check_groups(weight.shape[1], pattern[1])
-    factor = inverse_factor(hessian)
+    factor = factorise(hessian)
     if factor is None:
         return None
     dead = hessian.diagonal() == 0
@@ -105,6 +126,10 @@ def prune_and_reconstruct(
         errors = _prune_block(columns_first[here], factor[here, here], chosen[here], sparsity, pattern)
         columns_first[later] -= factor[here, later].T @ errors
     return chosen.T.contiguous(), columns_first.T.contiguous()
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.device == other.device and one.dtype == other.dtype and torch.equal(one, other)
 
 
 def _prune_block(

@@ -34,13 +34,13 @@ SPEC = PruningSpec(sparsity="1/2", sequence_length=16, max_windows=3, schedule="
 @pytest.fixture(autouse=True)
 def _one_model_is_loaded_at_a_time(monkeypatch):
     """Parties are threads here, and transformers sets torch's default dtype while it loads."""
-    lock, load = threading.Lock(), client.load_material
+    lock, start = threading.Lock(), client.start_pruning
 
-    def load_alone(session):
+    def start_alone(session, device):
         with lock:
-            return load(session)
+            return start(session, device)
 
-    monkeypatch.setattr(client, "load_material", load_alone)
+    monkeypatch.setattr(client, "start_pruning", start_alone)
 
 
 @pytest.fixture(scope="module")

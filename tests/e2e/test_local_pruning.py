@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import tomli_w
 import torch
+from families import FAMILIES
 from small_study import make_study
-from tiny_models import NOTES, make_checkpoint
+from tiny_models import NOTES, make_checkpoint, randomized, save_checkpoint
 
 from secprune.errors import ConfigurationError, LocalMisuseError
 from secprune.parties import client
@@ -20,6 +21,7 @@ from secprune.parties.coordinator import COUNTS_FILE
 from secprune.parties.selection import PROVENANCE_FILE, round_masks, select
 from secprune.parties.session import open_session
 from secprune.parties.study import model_spec
+from secprune.pruning.models import load_model
 from secprune.pruning.tensorfile import CheckpointFiles, TensorFile, write_tensor_file
 from secprune.storage.masks import MaskFile
 from secprune.task import PruningSpec
@@ -97,6 +99,37 @@ def test_short_notes_are_packed_into_windows_not_rejected(study):
     result = prune(study, "clinic-0")
     assert result.windows == study.task.pruning.max_windows
     assert result.notes == 10
+
+
+def test_the_result_says_what_it_took_and_how_uncertain_it_is(study):
+    result = prune(study, "clinic-0")
+    assert result.device == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert result.thin_modules == {}
+    assert 50 < result.peak_memory_mib < 20_000
+    with open_session(study.root / "clinic-0", "client") as session, pytest.raises(LocalMisuseError):
+        client.prune(session, device="abacus")
+
+
+def test_experts_that_saw_few_tokens_are_reported(tmp_path):
+    """A mixture of experts through the real parties: masks by the names of the file, under any transformers."""
+    checkpoint = save_checkpoint(randomized(FAMILIES["mixtral"].make_config()), tmp_path / "mixtral")
+    study = study_of(tmp_path, checkpoint)
+    results = {name: prune(study, name) for name in study.clients}
+    names = {m.name for m in study.task.model.matrices}
+    assert "model.layers.2.block_sparse_moe.experts.4.w3.weight" in names
+    assert not any(name.endswith(".gate.weight") for name in names)
+    for result in results.values():
+        assert {name.split(".")[4] for name in result.thin_modules} == {"experts"}
+        assert set(result.thin_modules) < names
+        assert all(tokens < 4 * 8 for tokens in result.thin_modules.values())
+    study.submit()
+    assert not any(isinstance(o, Exception) for o in study.run_servers().values())
+    selected(study, tmp_path / "out")
+    dense, sparse = load_model(checkpoint), load_model(tmp_path / "out")
+    for (name, before), after in zip(dense.named_parameters(), sparse.parameters(), strict=True):
+        zeros = torch.count_nonzero(after == 0) / after.numel()
+        assert zeros == (0.5 if "experts" in name or "_proj" in name else 0), name
+        assert torch.equal(after, before.masked_fill(after == 0, 0))
 
 
 def test_masks_prune_exactly_row_k_in_every_row_and_pruning_again_gives_the_same(study):

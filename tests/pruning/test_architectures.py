@@ -2,83 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import pytest
 import torch
 import transformers
+from families import COMMON, FAMILIES, FUSED_EXPERTS, GROUPED, ROUTERS
 from safetensors import safe_open
 from tiny_models import randomized, save_checkpoint
 from transformers import AutoModelForCausalLM
-from transformers.models.mixtral import modeling_mixtral
 
 from secprune.errors import ConfigurationError
 from secprune.pruning import activations
 from secprune.pruning.activations import BlockRunner
 from secprune.pruning.checkpoint import write_pruned_checkpoint
-from secprune.pruning.models import (
-    check_checkpoint_keys,
-    decoder_blocks,
-    load_model,
-    model_skeleton,
-    prunable_matrices,
-)
+from secprune.pruning.decoder import Decoder, decoder_blocks, prunable_matrices
+from secprune.pruning.experts import stored_names, unfuse_experts
+from secprune.pruning.models import check_checkpoint_keys, load_model, model_skeleton
 from secprune.pruning.selection import layer_top_k, magnitude_key
 from secprune.pruning.tensorfile import CheckpointFiles
-
-COMMON = {
-    "vocab_size": 400,
-    "hidden_size": 32,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "max_position_embeddings": 64,
-    "bos_token_id": 0,
-    "eos_token_id": 0,
-    "pad_token_id": None,
-}
-GROUPED = {"intermediate_size": 48, "num_key_value_heads": 2}
-GEMMA = {**GROUPED, "head_dim": 8, "tie_word_embeddings": True}
-LOCAL = {"sliding_window": 4, "query_pre_attn_scalar": 8}
-MIXTURE = {**GROUPED, "num_local_experts": 4, "num_experts_per_tok": 2}
-
-
-@dataclass(frozen=True)
-class Family:
-    config: str
-    linears: int  # in a block
-    more: dict = field(default_factory=dict)
-    tied: bool = False
-
-
-FAMILIES = {
-    "llama": Family("LlamaConfig", 7, {**GROUPED, "tie_word_embeddings": False}),
-    "llama-tied": Family("LlamaConfig", 7, {**GROUPED, "tie_word_embeddings": True}, tied=True),
-    "mistral": Family("MistralConfig", 7, {**GROUPED, "sliding_window": 4}),
-    "qwen2": Family("Qwen2Config", 7, {**GROUPED, "tie_word_embeddings": True}, tied=True),
-    "qwen3": Family("Qwen3Config", 7, {**GROUPED, "head_dim": 16, "tie_word_embeddings": True}, tied=True),
-    "gemma": Family("GemmaConfig", 7, GEMMA, tied=True),
-    "gemma2": Family("Gemma2Config", 7, {**GEMMA, **LOCAL}, tied=True),
-    "gemma3": Family("Gemma3TextConfig", 7, {**GEMMA, **LOCAL, "sliding_window_pattern": 2}, tied=True),
-    "phi": Family("PhiConfig", 6, {"intermediate_size": 48}),
-    "phi3": Family("Phi3Config", 4, GROUPED),  # q, k and v in one matrix, and so gate and up
-    "opt": Family(
-        "OPTConfig",
-        6,
-        {"ffn_dim": 48, "word_embed_proj_dim": 32, "dropout": 0.0, "layerdrop": 0.0},
-        tied=True,
-    ),
-    "gpt-neox": Family("GPTNeoXConfig", 4, {"intermediate_size": 48, "use_parallel_residual": True}),
-    "gpt-neox-sequential": Family(
-        "GPTNeoXConfig", 4, {"intermediate_size": 48, "use_parallel_residual": False}
-    ),
-    # Conv1D: stored as (inputs, outputs); the blocks of the first GPT return lists
-    "gpt2": Family("GPT2Config", 4, {"n_inner": 48}, tied=True),
-    "gpt": Family("OpenAIGPTConfig", 4, tied=True),
-}
-FUSED_EXPERTS = hasattr(modeling_mixtral, "MixtralExperts")
-if not FUSED_EXPERTS:
-    FAMILIES["mixtral"] = Family("MixtralConfig", 4 + 1 + 4 * 3, MIXTURE)
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +28,8 @@ def checkpoints(tmp_path_factory):
 
     def checkpoint(name):
         if name not in written:
-            family = FAMILIES[name]
-            config = getattr(transformers, family.config)(**COMMON, **family.more)
-            written[name] = save_checkpoint(randomized(config), tmp_path_factory.mktemp(name))
+            model = randomized(FAMILIES[name].make_config())
+            written[name] = save_checkpoint(model, tmp_path_factory.mktemp(name))
         return written[name]
 
     return checkpoint
@@ -101,11 +41,13 @@ def _windows():
 
 def _linears(model):
     """Found by the name of their class, unlike the code that is tested."""
-    prefix, _ = decoder_blocks(model)
+    prefix, stored = decoder_blocks(model)[0], stored_names(model)
     return {
-        f"{name}.weight": module
+        stored.get(f"{name}.weight", f"{name}.weight"): module
         for name, module in model.named_modules()
-        if type(module).__name__ in {"Linear", "Conv1D"} and name.startswith(f"{prefix}.")
+        if type(module).__name__ in {"Linear", "Conv1D"}
+        and name.startswith(f"{prefix}.")
+        and name.rpartition(".")[2] not in ROUTERS
     }
 
 
@@ -180,11 +122,11 @@ def test_square_sums_are_those_of_the_whole_model(checkpoints, monkeypatch, name
 def test_pruned_checkpoint_is_the_model_that_was_pruned_in_place(checkpoints, tmp_path, name):
     path, windows = checkpoints(name), _windows()
     model = load_model(path)
-    runner = BlockRunner(model, windows)
+    runner, weights = BlockRunner(model, windows), Decoder.of(model).weights()
     masks = {}
     for index in range(runner.blocks):
         for weight, statistic in runner.statistics(index).items():
-            matrix = runner.weight(weight)
+            matrix = weights[weight]
             order = (matrix.abs().double() * statistic.square_sum.sqrt()).argsort(dim=1, stable=True)
             mask = torch.zeros(matrix.shape, dtype=torch.bool)
             mask.scatter_(1, order[:, : matrix.shape[1] // 2], value=True)
@@ -199,28 +141,32 @@ def test_pruned_checkpoint_is_the_model_that_was_pruned_in_place(checkpoints, tm
         [(m.name, m.rows, m.columns) for m in found],
         transposed={m.name for m in found if m.transposed},
     )
-    stock = AutoModelForCausalLM.from_pretrained(tmp_path / "pruned").eval()
-    parameters = dict(stock.named_parameters())
+    again = dict(load_model(tmp_path / "pruned").named_parameters())
     for weight, parameter in model.named_parameters():
-        assert torch.equal(parameters[weight], parameter), weight
-    for m in found:
-        weight = parameters[m.name].T if m.transposed else parameters[m.name]
-        assert ((weight == 0).sum(dim=1) == m.columns // 2).all()  # of each output's inputs
+        assert torch.equal(again[weight], parameter), weight
+    with safe_open(tmp_path / "pruned" / "model.safetensors", "pt") as file:
+        for m in found:
+            weight = file.get_tensor(m.name).T if m.transposed else file.get_tensor(m.name)
+            assert ((weight == 0).sum(dim=1) == m.columns // 2).all()  # of each output's inputs
+    plain = {"experts_implementation": "eager"} if FUSED_EXPERTS and FAMILIES[name].experts else {}
+    stock = AutoModelForCausalLM.from_pretrained(tmp_path / "pruned", **plain).eval()
     tied = stock.get_input_embeddings().weight is stock.get_output_embeddings().weight
     assert tied == FAMILIES[name].tied
     with torch.no_grad():
-        assert torch.equal(stock(windows).logits, model(windows).logits)
+        torch.testing.assert_close(
+            stock(windows).logits, model(windows).logits, rtol=1e-4 if plain else 0, atol=1e-4 if plain else 0
+        )
 
 
 def test_ties_of_transposed_matrices_fall_to_the_magnitudes_of_the_same_weights(checkpoints):
     path = checkpoints("gpt2")
     files, model = CheckpointFiles(path), load_model(path)
-    runner = BlockRunner(model, _windows())
+    weights = Decoder.of(model).weights()
     for matrix in prunable_matrices(model):
         assert matrix.transposed
         dtype, _ = files.entry(matrix.name)
         key = magnitude_key(files.raw(matrix.name).T, dtype)
-        weight = runner.weight(matrix.name)
+        weight = weights[matrix.name]
         assert torch.equal(torch.from_numpy(key.astype("i8")).argsort(), weight.abs().argsort())
         k = matrix.rows * matrix.columns // 2
         chosen = layer_top_k(np.zeros(weight.shape, np.uint8), key, k, 3)
@@ -231,16 +177,29 @@ def test_ties_of_transposed_matrices_fall_to_the_magnitudes_of_the_same_weights(
 @pytest.mark.parametrize(
     ("config", "more"),
     [
-        ("MixtralConfig", MIXTURE),
-        ("Qwen2MoeConfig", {**GROUPED, "num_experts": 4, "moe_intermediate_size": 8}),
+        # transposed, with biases, gate and up in turns
+        ("GptOssConfig", {**GROUPED, "num_local_experts": 4, "head_dim": 8}),
+        # fused in the file, too
+        ("GraniteMoeConfig", {**GROUPED, "num_local_experts": 4, "num_experts_per_tok": 2}),
     ],
 )
-def test_fused_experts_are_refused(tmp_path, config, more):
+def test_experts_that_are_stored_otherwise_are_refused(tmp_path, config, more):
     save_checkpoint(randomized(getattr(transformers, config)(**COMMON, **more)), tmp_path)
-    for use in (
-        lambda: prunable_matrices(model_skeleton(tmp_path)),
-        lambda: BlockRunner(load_model(tmp_path), _windows()),
-    ):
-        with pytest.raises(ConfigurationError, match=config.removesuffix("Config") + r".*experts") as caught:
-            use()
-        assert "dense model" in caught.value.hint
+    with pytest.raises(ConfigurationError) as caught:
+        check_checkpoint_keys(tmp_path, prunable_matrices(model_skeleton(tmp_path)))
+    assert caught.value.hint
+
+
+@pytest.mark.skipif(not FUSED_EXPERTS, reason="this transformers has each expert as linear modules")
+def test_unfused_experts_are_views_that_compute_the_same():
+    model = randomized(FAMILIES["mixtral"].make_config(), dtype=torch.float64)
+    model.set_experts_implementation("eager")
+    fused = model.model.layers[1].mlp.experts.gate_up_proj
+    with torch.no_grad():
+        expected = model(_windows()).logits
+        unfuse_experts(model)
+        torch.testing.assert_close(model(_windows()).logits, expected, rtol=1e-12, atol=1e-12)
+        Decoder.of(model).weights()["model.layers.1.block_sparse_moe.experts.2.w3.weight"].zero_()
+    assert not fused[2, 48:].any()
+    assert fused[2, :48].any()
+    assert fused[3].any()

@@ -25,7 +25,8 @@ from secprune.pruning.checkpoint import (
     weights_digest,
     write_pruned_checkpoint,
 )
-from secprune.pruning.models import _DTYPE_KEYWORD, model_skeleton, prunable_matrices
+from secprune.pruning.decoder import prunable_matrices
+from secprune.pruning.models import DTYPE_KEYWORD, model_skeleton
 from secprune.pruning.tensorfile import CheckpointFiles
 
 
@@ -84,7 +85,7 @@ def test_copy_is_identical_outside_the_pruned_entries(tmp_path, monkeypatch, arc
             assert (target / file.name).read_bytes() == file.read_bytes(), file.name
     assert {f.name for f in target.iterdir()} == {f.name for f in source.iterdir()} | {"secprune.json"}
 
-    model = AutoModelForCausalLM.from_pretrained(target, **{_DTYPE_KEYWORD: "auto"})
+    model = AutoModelForCausalLM.from_pretrained(target, **{DTYPE_KEYWORD: "auto"})
     dense = _load(source)
     for name, parameter in model.named_parameters():
         mask = torch.from_numpy(masks.get(name, np.zeros(parameter.shape, dtype=bool)))

@@ -19,8 +19,9 @@ from transformers.pytorch_utils import Conv1D
 
 from secprune.errors import ConfigurationError
 from secprune.pruning import activations, local
+from secprune.pruning.decoder import prunable_matrices
 from secprune.pruning.local import LocalPruning, local_pruning_masks
-from secprune.pruning.models import load_model, prunable_matrices
+from secprune.pruning.models import load_model
 from secprune.pruning.wanda import prune_mask_adaptive
 from secprune.task import PruningSpec
 

@@ -10,16 +10,8 @@ from tiny_models import VOCABULARY, make_checkpoint, make_model
 from torch import nn
 
 from secprune.errors import ConfigurationError, LocalMisuseError
-from secprune.pruning.models import (
-    PrunableMatrix,
-    check_checkpoint_keys,
-    decoder_blocks,
-    load_model,
-    load_tokenizer,
-    matrix_view,
-    model_skeleton,
-    prunable_matrices,
-)
+from secprune.pruning.decoder import Decoder, PrunableMatrix, decoder_blocks, matrix_view, prunable_matrices
+from secprune.pruning.models import check_checkpoint_keys, load_model, load_tokenizer, model_skeleton
 
 _SIZES = {
     "vocab_size": 64,
@@ -101,10 +93,11 @@ def test_weights_outside_of_linear_modules_are_refused(shape):
     class Mixture(nn.Module):
         def __init__(self):
             super().__init__()
-            block = {"attention": nn.Linear(8, 8), "experts": Experts(), "router": nn.Embedding(99, 8)}
+            mixture = nn.ModuleDict({"experts": Experts(), "router": nn.Linear(8, 4)})
+            block = {"attention": nn.Linear(8, 8), "mlp": mixture, "positions": nn.Embedding(99, 8)}
             self.layers = nn.ModuleList([nn.ModuleDict(block)])
 
-    with pytest.raises(ConfigurationError, match=r"Mixture .* layers\.0\.experts\.fused") as caught:
+    with pytest.raises(ConfigurationError, match=r"Mixture .* layers\.0\.mlp\.experts\.fused") as caught:
         prunable_matrices(Mixture())
     assert caught.value.hint
 
@@ -118,6 +111,20 @@ def test_transposed_weights_are_seen_as_rows_of_outputs():
     matrix_view(linear)[5] = 0
     assert not linear.weight[:, 5].any()
     assert int(torch.count_nonzero(linear.weight == 0)) == 32
+
+
+def test_weights_are_views_of_outputs_by_inputs():
+    model = make_model("gpt2")
+    stored = model.transformer.h[1].mlp.c_proj.weight
+    weight = Decoder.of(model).weights()["transformer.h.1.mlp.c_proj.weight"]
+    assert weight.shape == (32, 48)
+    assert not weight.requires_grad
+    weight[3, 40] = 7.5
+    assert stored[40, 3] == 7.5
+    llama = make_model("llama")
+    weight = Decoder.of(llama).weights()["model.layers.1.mlp.up_proj.weight"]
+    weight.masked_fill_(torch.ones(48, 32, dtype=torch.bool), 0)
+    assert not llama.model.layers[1].mlp.up_proj.weight.any()
 
 
 @pytest.mark.parametrize("arch", ["llama", "qwen2", "opt", "gpt2"])

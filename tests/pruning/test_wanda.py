@@ -7,8 +7,9 @@ from tiny_models import make_checkpoint, make_model
 from torch import nn
 
 from secprune.errors import ConfigurationError
+from secprune.pruning.decoder import prunable_matrices
 from secprune.pruning.local import local_pruning_masks
-from secprune.pruning.models import load_model, prunable_matrices
+from secprune.pruning.models import load_model
 from secprune.pruning.wanda import wanda_score
 from secprune.task import PruningSpec
 

@@ -169,6 +169,7 @@ class Referee:
         import torch
 
         from secprune.pruning.calibration import text_tokens
+        from secprune.pruning.decoder import Decoder
         from secprune.pruning.models import load_model, load_tokenizer
         from secprune.pruning.perplexity import perplexity
 
@@ -188,15 +189,13 @@ class Referee:
             return found
 
         model = load_model(self._consortium.model)
-        parameters = dict(model.named_parameters())
-        kept = {m.name: parameters[m.name].detach().clone() for m in self._task.model.matrices}
+        weights = Decoder.of(model).weights()
+        kept = {name: weight.clone() for name, weight in weights.items()}
 
         def masked(mask_of: Callable[[MatrixSpec], Mask]) -> dict[str, float]:
-            with torch.no_grad():
-                for matrix in self._task.model.matrices:
-                    found = mask_of(matrix)
-                    mask = torch.from_numpy(found.T if matrix.transposed else found)
-                    parameters[matrix.name].copy_(kept[matrix.name].masked_fill(mask, 0))
+            for matrix in self._task.model.matrices:
+                mask = torch.from_numpy(mask_of(matrix))
+                weights[matrix.name].copy_(kept[matrix.name].masked_fill(mask, 0))
             return on_all(model)
 
         result = {"dense": _over_texts(on_all(model))}
