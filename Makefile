@@ -1,11 +1,12 @@
 # Every target sets up what it needs: `make demo` and `make test` work on a fresh machine with python3 and make.
 PYTHON ?= python3
 VENV   ?= .venv
+OLDEST ?= .venv-oldest
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 OUT    ?= demo-out
 
-.PHONY: demo test lint types bench vectors clean
+.PHONY: demo test test-oldest lint types bench vectors clean
 
 # torch first and from the constraints alone: later installs then find it there and keep it.
 $(VENV)/.base: constraints.txt
@@ -22,6 +23,15 @@ $(VENV)/.dev: $(VENV)/.demo
 	$(PIP) -c constraints.txt -e '.[all,dev]'
 	touch $@
 
+# Has the oldest transformers that is supported, and through a .pth file everything else of $(VENV), torch above all:
+# site-packages of its own come first on the path. --no-deps, because pip does not see $(VENV) before that.
+PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
+$(OLDEST)/.dev: $(VENV)/.dev constraints-oldest.txt
+	$(BIN)/python -m venv --clear $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r constraints-oldest.txt
+	echo "import site; site.addsitedir('$$($(BIN)/python $(PURELIB))')" > "$$($(OLDEST)/bin/python $(PURELIB))/shared.pth"
+	touch $@
+
 demo: $(VENV)/.demo
 	rm -rf $(OUT)
 	$(BIN)/secprune demo --out $(OUT)
@@ -34,7 +44,14 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
-test: lint types
+# Without the files that transformers has nothing to do with. `datasets` of $(VENV) does not even work beside the oldest one.
+NOT_IN_OLDEST := comparison notes paper_texts selection sparsegpt tensorfile without_torch
+test-oldest: $(OLDEST)/.dev
+	$(OLDEST)/bin/python -m pytest -n 2 --dist loadgroup tests/pruning tests/e2e/test_local_pruning.py \
+	  $(NOT_IN_OLDEST:%=--ignore=tests/pruning/test_%.py)
+
+# Last, so that what is said last is how the tests of everything went.
+test: lint types test-oldest
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 bench: $(VENV)/.dev
@@ -44,4 +61,4 @@ vectors: $(VENV)/.dev
 	$(BIN)/python -m scripts.make_vectors
 
 clean:
-	rm -rf $(VENV) $(OUT) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(OLDEST) $(OUT) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

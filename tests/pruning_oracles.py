@@ -1,70 +1,158 @@
 """Local pruners once more, from their papers and in the plainest way: float64 numpy, whole forwards, sorting.
 
-Nothing here calls the code under test.
+Nothing here calls the code under test. What is chosen must not hang on how floating-point sums are rounded:
+two scores of which one is chosen and the other is not are equal, or further apart than `CLOSEST`; if they
+are not, the oracle fails and wants another seed.
 """
 
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import nn
+from families import ROUTERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]
     Choose = Callable[[Floats, Floats, int], tuple[Bools, Floats]]
 
+CLOSEST = 1e-9
+"""Relative; rounding makes scores differ by 1e-11 at most (SparseGPT's, after an inversion)."""
+
+# ---- the model: every matrix of a block by its name in the checkpoint, and what enters it
+
+
+def matrices(
+    model: Any, prefix: str, block: int, experts: tuple[str, str, str] | None = None
+) -> dict[str, Tensor]:
+    """Views (outputs, inputs) of the weights, found by the names of the modules' classes.
+
+    `experts` says what the file calls gate, up and down of expert {} in a block; it matters only where
+    transformers keeps all experts in one tensor.
+    """
+    start, found = f"{prefix}.{block}.", {}
+    for name, module in model.named_modules():
+        kind = type(module).__name__
+        if not name.startswith(start):
+            continue
+        if _is_linear(name, module):
+            found[f"{name}.weight"] = module.weight.detach().T if kind == "Conv1D" else module.weight.detach()
+        elif kind.endswith("Experts"):
+            for expert, (gate_up, down) in enumerate(
+                zip(module.gate_up_proj.detach(), module.down_proj.detach(), strict=True)
+            ):
+                for called, view in zip(experts, (*gate_up.chunk(2), down), strict=True):
+                    found[f"{start}{called.format(expert)}.weight"] = view
+    return found
+
+
+def _is_linear(name: str, module: Any) -> bool:
+    """Not those that only say which expert gets a token."""
+    return type(module).__name__ in {"Linear", "Conv1D"} and name.rpartition(".")[2] not in ROUTERS
+
+
+def inputs_of(
+    model: Any,
+    windows: Any,
+    prefix: str,
+    blocks: Iterable[int],
+    experts: tuple[str, str, str] | None = None,
+) -> dict[str, Floats]:
+    """By weight name (tokens, columns): one forward of the whole model for each window."""
+    inputs: dict[str, list[Floats]] = {}
+    hooks = []
+
+    def note(name: str, x: Tensor) -> None:
+        x = x.detach().double()
+        inputs[name].append(x.reshape(-1, x.shape[-1]).numpy())
+
+    def linear(name: str, _module: Any, args: Any) -> None:
+        note(name, args[0])
+
+    def fused(start: str, module: Any, args: Any) -> None:
+        hidden, chosen = args[0], args[1]  # (tokens, columns), (tokens, experts per token)
+        for expert, gate_up in enumerate(module.gate_up_proj.detach()):
+            x = hidden[(chosen == expert).any(dim=-1)]
+            gate, up = (x @ half.T for half in gate_up.chunk(2))
+            names = [f"{start}{called.format(expert)}.weight" for called in experts]
+            for name, entering in zip(names, (x, x, module.act_fn(gate) * up), strict=True):
+                note(name, entering)
+
+    for block in blocks:
+        start = f"{prefix}.{block}."
+        inputs |= {name: [] for name in matrices(model, prefix, block, experts)}
+        for name, module in model.named_modules():
+            if not name.startswith(start):
+                continue
+            if _is_linear(name, module):
+                hooks.append(module.register_forward_pre_hook(partial(linear, f"{name}.weight")))
+            elif type(module).__name__.endswith("Experts"):
+                hooks.append(module.register_forward_pre_hook(partial(fused, start)))
+    with torch.no_grad():
+        for window in windows:
+            model(window[None])
+    for hook in hooks:
+        hook.remove()
+    return {name: np.concatenate(parts) if parts else np.empty((0, 0)) for name, parts in inputs.items()}
+
 
 def masks_of_model(
-    model: Any, windows: Any, prefix: str, layers: int, choose: Choose, *, dense: bool = False
+    model: Any,
+    windows: Any,
+    prefix: str,
+    layers: int,
+    choose: Choose,
+    *,
+    unseen: Choose | None = None,
+    dense: bool = False,
+    experts: tuple[str, str, str] | None = None,
+    known: Mapping[str, Floats] | None = None,
 ) -> Iterator[tuple[str, Bools, Floats]]:
-    """(name, mask, new weight) of each matrix; `choose` gets the weight, its inputs (tokens, columns), L."""
-    pending = []
+    """(name, mask, new weight) of each matrix; `choose` gets the weight, its inputs (tokens, columns), L.
+
+    `unseen` chooses where no token entered. `known` are `inputs_of` of the model as it is before anything
+    is pruned: they are those of the first block, and of every block if activations are dense.
+    """
+    pending: list[tuple[Tensor, Floats]] = []
     for block in range(layers):
-        inputs: dict[str, list[Floats]] = {}
-        hooks, linears = [], {}
-        for name, module in model.named_modules():
-            if name.startswith(f"{prefix}.{block}.") and isinstance(module, nn.Linear):
-                linears[name], inputs[name] = module, []
-
-                def hook(_module, args, _output, name=name):
-                    x = args[0].detach().double().numpy()
-                    inputs[name].append(x.reshape(-1, x.shape[-1]))  # noqa: B023  # called in this iteration
-
-                hooks.append(module.register_forward_hook(hook))
-        with torch.no_grad():
-            for window in windows:
-                model(window[None])
-        for hook in hooks:
-            hook.remove()
-        for name, module in linears.items():
-            weight = module.weight.detach().double().numpy().copy()
-            mask, new = choose(weight, np.concatenate(inputs[name]), windows.shape[1])
+        inputs = known if known and (dense or not block) else None
+        inputs = inputs or inputs_of(model, windows, prefix, [block], experts)
+        for name, view in matrices(model, prefix, block, experts).items():
+            chooser = choose if unseen is None or len(inputs[name]) else unseen
+            mask, new = chooser(view.double().numpy().copy(), inputs[name], windows.shape[1])
             new = np.where(mask, 0.0, new)
-            yield f"{name}.weight", mask, new
-            pending.append((module, new))
+            yield name, mask, new
+            pending.append((view, new))
         if not dense:
             _write(pending)
             pending.clear()
     _write(pending)
 
 
-def _write(pending: list[tuple[Any, Floats]]) -> None:
-    with torch.no_grad():
-        for module, new in pending:
-            module.weight.copy_(torch.from_numpy(new))
+def _write(pending: list[tuple[Tensor, Floats]]) -> None:
+    for view, new in pending:
+        view.copy_(torch.from_numpy(new))
+
+
+# ---- a mask of one matrix
 
 
 def smallest(values: list[float], k: int) -> list[int]:
     """Places of the k smallest, the earlier one first if equal."""
-    return sorted(range(len(values)), key=lambda place: (values[place], place))[:k]
+    order = sorted(range(len(values)), key=lambda place: (values[place], place))
+    if 0 < k < len(order):
+        last, following = values[order[k - 1]], values[order[k]]
+        assert last == following or following - last > CLOSEST * following, "too close to tell: another seed"
+    return order[:k]
 
 
 def compare(
@@ -103,19 +191,21 @@ def wanda(sparsity: Fraction, comparison: str, pattern: tuple[int, int] | None) 
 
 def wanda_adaptive(sparsity: Fraction) -> Choose:
     def choose(w: Floats, x: Floats, _length: int) -> tuple[Bools, Floats]:
-        return adaptive_mask(np.abs(w) * np.sqrt((x * x).sum(axis=0)), sparsity), w
+        return adaptive_mask(np.abs(w) * np.sqrt((x * x).sum(axis=0)), sparsity, closest=CLOSEST), w
 
     return choose
 
 
-def adaptive_mask(score: Floats, sparsity: Fraction) -> Bools:
+def adaptive_mask(score: Floats, sparsity: Fraction, *, closest: float = 0.0) -> Bools:
     """The steps of the published code: a mask for alpha, its sparsity, halve the interval, again."""
 
     def given(alpha: float) -> Bools:
         mask = np.zeros(score.shape, dtype=bool)
         for row, values in enumerate(score):
             ordered = np.sort(values)
-            within = ordered[np.cumsum(ordered) <= alpha * values.sum()]
+            running, limit = np.cumsum(ordered), alpha * values.sum()
+            assert (np.abs(running - limit) >= closest * limit).all(), "too close to tell: another seed"
+            within = ordered[running <= limit]
             if len(within):
                 mask[row] = values <= within[-1]
         return mask
