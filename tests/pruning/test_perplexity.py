@@ -57,6 +57,47 @@ def test_whole_windows_give_the_papers_formula(tokenizer):
     assert perplexity(model, tokens, sequence_length=32).value == pytest.approx(papers, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("n", "length", "most", "windows", "counted"),
+    [(110, 20, None, 6, True), (101, 20, None, 5, False), (100, 20, None, 5, False), (110, 20, 5, 5, False),
+     (15, 20, None, 1, True)],
+)  # fmt: skip
+def test_whether_a_shorter_last_window_counted_is_told(tokenizer, n, length, most, windows, counted):
+    model = make_model("llama", seed=6)
+    tokens = text_tokens(NOTES, tokenizer)[:n]
+    result = perplexity(model, tokens, sequence_length=length, max_windows=most)
+    assert (result.windows, result.partial_window) == (windows, counted)
+
+
+@pytest.mark.parametrize(("n", "most"), [(100, None), (119, None), (119, 9), (119, 2)])
+def test_the_papers_leave_a_shorter_last_window_out(tokenizer, n, most):
+    model = make_model("llama", seed=6, dtype=torch.float64)
+    tokens = text_tokens(NOTES, tokenizer)[:n]
+    total, scored, windows, means = naive(model, tokens[:100], 20, most)
+    result = perplexity(model, tokens, sequence_length=20, max_windows=most, partial_window=False)
+    assert (result.tokens_scored, result.windows, result.partial_window) == (scored, windows, False)
+    assert result.nll_sum == pytest.approx(total, rel=1e-12)
+    papers = math.exp(sum(mean * 20 for mean in means) / (windows * 20))
+    assert result.value == pytest.approx(papers, rel=1e-12)
+
+
+def test_no_whole_window_is_refused_only_if_it_must_be_whole(tokenizer):
+    model = make_model("llama")
+    tokens = text_tokens(NOTES, tokenizer)[:19]
+    assert perplexity(model, tokens, sequence_length=20).tokens_scored == 18
+    with pytest.raises(LocalMisuseError, match="do not fill one window"):
+        perplexity(model, tokens, sequence_length=20, partial_window=False)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_model_on_a_gpu_gives_the_same(tokenizer):
+    model = make_model("llama", seed=6, dtype=torch.float64)
+    tokens = text_tokens(NOTES, tokenizer)[:110]
+    here = perplexity(model, tokens, sequence_length=20)
+    there = perplexity(model.to("cuda"), tokens, sequence_length=20)
+    assert there.nll_sum == pytest.approx(here.nll_sum, rel=1e-9)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_scored_in_float32(tokenizer, dtype):
     model = make_model("llama", seed=6, dtype=dtype)
