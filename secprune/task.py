@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from fractions import Fraction
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 import tomli_w
@@ -17,6 +17,9 @@ from msgspec import Meta, Struct
 
 from secprune.errors import ConfigurationError
 from secprune.ids import Digest, MatrixName, Name, Role, sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ProtocolName = Literal["additive", "cleartext"]
 
@@ -283,12 +286,16 @@ def check_task(task: Task) -> None:
     matrices = [m.name for m in task.model.matrices]
     if len(set(matrices)) != len(matrices):
         raise ConfigurationError("a weight matrix stands twice in the task")
-    _check_pruning(task)
+    check_pruning(task.pruning, task.model.matrices)
     _check_cohort(task)
 
 
-def _check_pruning(task: Task) -> None:
-    pruning = task.pruning
+def check_pruning(pruning: PruningSpec, matrices: Sequence[MatrixSpec]) -> None:
+    """Refuse choices that contradict each other or do not fit the model.
+
+    Raises:
+        ConfigurationError: says which choices, and what would be allowed.
+    """
     if not 0 < pruning.exact_sparsity < 1:
         raise ConfigurationError(f"sparsity {pruning.sparsity} is not between 0 and 1")
     if pruning.local_pruner in {"wanda-adaptive", "sparsegpt"} and pruning.local_comparison != "row":
@@ -312,7 +319,7 @@ def _check_pruning(task: Task) -> None:
             f"the pattern {pruning.pattern} prunes {pruned} of {group}, the sparsity is {pruning.sparsity}",
             hint=f"set sparsity to {pruned}/{group}",
         )
-    for matrix in task.model.matrices:
+    for matrix in matrices:
         if matrix.columns % group:
             raise ConfigurationError(
                 f"{matrix.name} has {matrix.columns} columns, not a multiple of {group}",

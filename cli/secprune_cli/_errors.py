@@ -41,7 +41,13 @@ def report_error(error: SecpruneError, *, as_json: bool) -> NoReturn:
     sys.exit(error.exit_code)
 
 
-_EXTRAS = {"torch": "prune", "transformers": "prune", "gguf": "demo", "accelerate": "demo"}
+_EXTRAS = {
+    "torch": "prune",
+    "transformers": "prune",
+    "gguf": "demo",
+    "accelerate": "demo",
+    "matplotlib": "experiment",
+}
 
 
 def missing_extra(error: ModuleNotFoundError) -> LocalEnvironmentError:
