@@ -12,13 +12,25 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch: every figure is of one core
 import torch
 from rich.console import Console
 
-from benchmarks import aggregator, calibration, client_protect, coordinator, end_to_end, memory, wire
+from benchmarks import (
+    aggregator,
+    calibration,
+    client_protect,
+    coordinator,
+    end_to_end,
+    flower,
+    memory,
+    pairwise,
+    wire,
+)
 from benchmarks.table import as_json, table
 
 BENCHMARKS = {
     "wire": wire.run,
     "client": client_protect.run,
     "aggregator": aggregator.run,
+    "pairwise": pairwise.run,
+    "flower": flower.run,
     "coordinator": coordinator.run,
     "calibration": calibration.run,
     "end-to-end": end_to_end.run,
@@ -33,9 +45,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the figures here as well")
     parser.add_argument("--repeats", type=int, default=5, help="counted runs of each piece of work")
     parser.add_argument("--dir", type=Path, help="where to put temporary files (up to 2 GB); a real disk")
+    parser.add_argument(
+        "--flower-python", metavar="PATH", help=f"interpreter with flwr, for `flower` (or ${flower.PYTHON})"
+    )
     options = parser.parse_args()
     if unknown := set(options.only) - set(BENCHMARKS):
         parser.error(f"no benchmark named {', '.join(sorted(unknown))}")
+    if options.flower_python:
+        os.environ[flower.PYTHON] = options.flower_python
     torch.set_num_threads(1)
     progress, figures = Console(stderr=True), []
     for name in options.only or BENCHMARKS:

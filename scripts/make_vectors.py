@@ -7,6 +7,7 @@ Vectors named after a fault must be refused.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from secprune.crypto.envelope import sign
 from secprune.crypto.expand import expand, expansion_key
 from secprune.crypto.identity import SECRET_BYTES, Identity
 from secprune.crypto.seal import ChunkCipher, Context
+from secprune.crypto.shamir import PRIME, SHARE_BYTES, split
 from secprune.messages.codec import encode
 from secprune.messages.types import CloseRound, CountedReport, Report, SealedKey, Vote
 from secprune.packing import Layout, PackedMatrix, pack, row_sums
+from secprune.protocols.pairwise.graph import Parameters, neighbours, parameters
 from secprune.task import (
     MatrixSpec,
     ModelSpec,
@@ -149,6 +152,72 @@ def envelope_vectors() -> list[dict[str, Any]]:
     ]
 
 
+def shamir_vectors() -> list[dict[str, Any]]:
+    """Dealt secrets with the bytes they were dealt with, and sets of shares that must be refused."""
+
+    def dealt(secret: bytes, threshold: int, holders: int) -> dict[str, Any]:
+        drawn: list[bytes] = []
+
+        def entropy(size: int) -> bytes:
+            drawn.append(hashlib.shake_256(b"coefficient %d" % len(drawn)).digest(size))
+            return drawn[-1]
+
+        shares = split(secret, threshold=threshold, holders=holders, entropy=entropy)
+        return {
+            "threshold": threshold,
+            "holders": holders,
+            "entropy": [block.hex() for block in drawn],
+            "secret": secret.hex(),
+            "shares": {str(i): share.hex() for i, share in enumerate(shares)},
+        }
+
+    good = dealt(bytes(range(32)), 3, 5)
+    first = int(good["shares"]["0"], 16)
+
+    def refused(name: str, holder: int | None, without: str = "", **changed: str) -> dict[str, Any]:
+        changes = {key.removeprefix("share_"): share for key, share in changed.items()}
+        shares = {i: share for i, share in (good["shares"] | changes).items() if i not in without}
+        vector = {"name": name, "threshold": 3, "holders": 5, "secret": None, "holder": holder}
+        return vector | {"shares": shares}
+
+    def element(value: int) -> str:
+        return value.to_bytes(SHARE_BYTES, "big").hex()
+
+    constant = {f"share_{i}": element(2**256) for i in range(5)}
+    return [
+        {"name": "all_shares", **good},
+        {"name": "two_of_two", **dealt(b"\xff" * 32, 2, 2)},
+        {"name": "zero", **dealt(bytes(32), 2, 3)},
+        {"name": "two_thirds_of_100", **dealt(hashlib.sha256(b"secret").digest(), 67, 100)},
+        refused("share_is_the_prime", 0, share_0=element(PRIME)),
+        refused("share_plus_the_prime", 0, share_0=element(first + PRIME)),
+        refused("share_cut", 1, share_1=good["shares"]["1"][:-2]),
+        refused("share_too_long", 4, share_4="00" + good["shares"]["4"]),
+        refused("one_altered_of_five", 0, share_0=element((first + 1) % PRIME)),
+        refused("one_altered_of_four", None, without="4", share_0=element((first + 1) % PRIME)),
+        refused("two_swapped", None, share_0=good["shares"]["1"], share_1=good["shares"]["0"]),
+        refused("secret_of_257_bits", None, **constant),
+    ]
+
+
+def graph_vectors() -> list[dict[str, Any]]:
+    """Degrees and thresholds, and the neighbours that a seed gives."""
+    vectors: list[dict[str, Any]] = []
+    for clients in (3, 100, 101, 150, 200, 500, 1000):
+        p = parameters(clients)
+        vectors.append(
+            {"clients": clients, "degree": p.degree, "threshold": p.threshold, "complete": p.complete}
+        )
+    drawn = Parameters(degree=4, threshold=3, complete=False)
+    for seed in (bytes(32), bytes(range(32))):
+        members = [f"c{i:02d}" for i in range(12)]
+        found = neighbours(members, seed, drawn)
+        vectors.append(
+            {"degree": 4, "threshold": 3, "complete": False, "seed": seed.hex(), "neighbours": found}
+        )
+    return vectors
+
+
 def task_vectors() -> list[dict[str, Any]]:
     """A task, its canonical form, its id, and the fingerprints of its parties."""
     roles = (
@@ -203,6 +272,8 @@ def main() -> None:
         ("chunks", chunk_vectors()),
         ("envelopes", envelope_vectors()),
         ("task", task_vectors()),
+        ("shamir", shamir_vectors()),
+        ("pairwise_graph", graph_vectors()),
     ):
         (out / f"{name}.json").write_text(json.dumps(vectors, indent=1) + "\n")
 

@@ -21,7 +21,7 @@ from secprune.ids import Digest, MatrixName, Name, Role, sha256
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-ProtocolName = Literal["additive", "cleartext"]
+ProtocolName = Literal["additive", "pairwise", "cleartext"]
 
 MIN_COHORT = 3
 """Below three clients the sum tells each member the other's pruning mask."""
@@ -335,7 +335,13 @@ def _check_cohort(task: Task) -> None:
         if aggregators < 1:
             raise ConfigurationError("cleartext needs an aggregator")
         return
-    if aggregators < 2:
+    if task.protocol.name == "pairwise":
+        if aggregators != 1:
+            raise ConfigurationError(
+                f"pairwise masking has one aggregator, not {aggregators}",
+                hint="enrol one, or choose the protocol additive",
+            )
+    elif aggregators < 2:
         raise ConfigurationError(
             f"additive sharing needs two or more aggregators at organisations that do not collude, not "
             f"{aggregators}",

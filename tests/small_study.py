@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +15,13 @@ from secprune.crypto.entropy import random_bytes
 from secprune.crypto.envelope import sign
 from secprune.crypto.identity import Identity
 from secprune.files import private_directory
+from secprune.ids import Role
 from secprune.messages.types import TaskSignature
-from secprune.parties import client
+from secprune.parties import client, schedule
 from secprune.parties.aggregator import Aggregator, AggregatorResult
 from secprune.parties.config import PARTY_FILE
 from secprune.parties.coordinator import COUNTS_FILE, Coordinator, RoundResult
+from secprune.parties.outcome import await_outcome
 from secprune.parties.session import Patience, open_session
 from secprune.pruning.tensorfile import TensorFile
 from secprune.storage.keyfile import card_of, write_identity
@@ -92,8 +96,11 @@ class SmallStudy:
     def put_masks(self, name: str, masks: dict[str, np.ndarray]) -> None:
         self.masks[name] = masks
         with open_session(self.root / name, "client") as session:
-            path = session.work / client.MASKS_FILE
-            write_masks(path, masks.items(), self.task.model.matrices, task_id=self.task.task_id)
+            for index in range(self.task.rounds):
+                here = session.at_round(index)
+                of_round = [(m.name, masks[m.name]) for m in here.round.matrices if m.name in masks]
+                path = here.work / client.MASKS_FILE
+                write_masks(path, of_round, here.round.matrices, task_id=self.task.task_id)
 
     def submit(self, *names: str) -> None:
         for name in names or self.clients:
@@ -108,29 +115,42 @@ class SmallStudy:
         with open_session(self.root / self.task.coordinator.name, "coordinator") as session:
             return Coordinator(session, close_after_s=close_after_s).run(Patience(timeout_s, poll_s=0.01))
 
+    def take_part(self, name: str, timeout_s: float = 60) -> client.SubmitResult:
+        """A client's part in all rounds, with the masks that it has."""
+        with open_session(self.root / name, "client") as session:
+            for index in range(self.task.rounds):
+                here, patience = session.at_round(index), Patience(timeout_s, poll_s=0.01)
+                result = schedule.submit(here, patience)
+                if index + 1 < self.task.rounds:
+                    await_outcome(here, patience)
+        return result
+
+    def run_pairwise(self, *clients: str, timeout_s: float = 60, close_after_s: float | None = None) -> dict:
+        """Run these clients (or all), the aggregator and the coordinator at once; what each returned or raised."""
+
+        def server(role: Role, name: str, run: Callable) -> object:
+            with open_session(self.root / name, role) as session:
+                return run(session, Patience(timeout_s, poll_s=0.01), close_after_s=close_after_s)
+
+        jobs = {name: partial(self.take_part, name, timeout_s) for name in clients or self.clients}
+        (aggregator,), coordinator = self.aggregators, self.task.coordinator.name
+        jobs[aggregator] = partial(server, "aggregator", aggregator, schedule.serve)
+        jobs[coordinator] = partial(server, "coordinator", coordinator, schedule.drive)
+        return _at_once(jobs)
+
     def run_servers(self, timeout_s: float = 60, close_after_s: float | None = None) -> dict[str, object]:
         """Run all aggregators and the coordinator at once; what each returned or raised, by name."""
-        outcomes: dict[str, object] = {}
-
-        def keep(name: str, run: object) -> None:
-            try:
-                outcomes[name] = run()  # type: ignore[operator]
-            except Exception as error:  # noqa: BLE001 - handed to the test
-                outcomes[name] = error
-
-        jobs = [(name, lambda name=name: self.run_aggregator(name, timeout_s)) for name in self.aggregators]
-        jobs.append((self.task.coordinator.name, lambda: self.run_coordinator(timeout_s, close_after_s)))
-        threads = [threading.Thread(target=keep, args=job) for job in jobs]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return outcomes
+        jobs = {name: partial(self.run_aggregator, name, timeout_s) for name in self.aggregators}
+        jobs[self.task.coordinator.name] = partial(self.run_coordinator, timeout_s, close_after_s)
+        return _at_once(jobs)
 
     def counts(self) -> dict[str, np.ndarray]:
-        path = next((self.root / self.task.coordinator.name / "tasks").glob(f"*/round-000/{COUNTS_FILE}"))
-        stored = TensorFile(path)
-        return {name: np.array(stored.raw(name)) for name in stored.names}
+        found = {}
+        directory = self.root / self.task.coordinator.name / "tasks"
+        for index in range(self.task.rounds):
+            stored = TensorFile(next(directory.glob(f"*/round-{index:03d}/{COUNTS_FILE}")))
+            found |= {name: np.array(stored.raw(name)) for name in stored.names}
+        return found
 
     def expected_counts(self, *names: str) -> dict[str, np.ndarray]:
         return {
@@ -141,6 +161,24 @@ class SmallStudy:
     def incidents(self, name: str) -> list[tuple[str, str]]:
         with open_session(self.root / name, self.task.party(name).role, exclusive=False) as session:
             return session.journal.incidents()
+
+
+def _at_once(jobs: dict[str, Callable]) -> dict[str, object]:
+    """Run all jobs in threads of their own; what each returned or raised, by name."""
+    outcomes: dict[str, object] = {}
+
+    def keep(name: str) -> None:
+        try:
+            outcomes[name] = jobs[name]()
+        except Exception as error:  # noqa: BLE001 - handed to the test
+            outcomes[name] = error
+
+    threads = [threading.Thread(target=keep, args=(name,)) for name in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return outcomes
 
 
 def make_study(

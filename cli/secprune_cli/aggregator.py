@@ -19,6 +19,13 @@ def run(
     timeout_s: Annotated[
         float | None, typer.Option("--timeout", help="Give up waiting after so many seconds (exit code 75).")
     ] = None,
+    close_after_s: Annotated[
+        float | None,
+        typer.Option(
+            "--close-after",
+            help="Protocol pairwise: go on without clients that are missing so many seconds into a step.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Serve the task until this aggregator's share is released. Run again, it goes on where it stopped."""
@@ -26,7 +33,7 @@ def run(
     from secprune.parties.session import Patience, open_session
 
     with open_session(directory, "aggregator") as session, progress_bars() as progress:
-        result = serve(session, Patience(timeout_s), progress=progress)
+        result = serve(session, Patience(timeout_s), close_after_s=close_after_s, progress=progress)
     show(result, as_json=as_json, title="Share released")
 
 

@@ -12,6 +12,15 @@ DeviceOption = Annotated[
     str, typer.Option(help="Where to compute: auto (an accelerator if there is one), cpu, cuda or cuda:N.")
 ]
 
+TimeoutOption = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout",
+        help="Where it has to wait for others (protocol pairwise, iterative schedule): give up waiting after so "
+        "many seconds (exit 75).",
+    ),
+]
+
 app = typer.Typer(no_args_is_help=True, help="A hospital: check the task, prune locally, submit one report.")
 
 
@@ -39,29 +48,34 @@ def prune(
 
 
 @app.command()
-def submit(directory: DirectoryOption = HERE, as_json: JsonOption = False) -> None:
-    """Protect the pruning masks and post the report. Run again, it sends the same bytes and what is missing."""
-    from secprune.parties import client
-    from secprune.parties.session import open_session
+def submit(
+    directory: DirectoryOption = HERE, timeout_s: TimeoutOption = None, as_json: JsonOption = False
+) -> None:
+    """Protect the pruning masks and post the report. Run again, it sends the same bytes and what is missing.
+
+    With the protocol pairwise it stays until this site has revealed its shares,
+    with the other hospitals and the aggregator at work. Stopped or killed, it
+    goes on where it was when it is run again.
+    """
+    from secprune.parties import schedule
+    from secprune.parties.session import Patience, open_session
 
     with open_session(directory, "client") as session, progress_bars() as progress:
-        result = client.submit(session, progress=progress)
+        result = schedule.submit(session, Patience(timeout_s), progress=progress)
     show(result, as_json=as_json, title="Report submitted")
 
 
 @app.command()
 def run(
     directory: DirectoryOption = HERE,
-    timeout_s: Annotated[
-        float | None,
-        typer.Option(
-            "--timeout", help="Iterative schedule: give up waiting after so many seconds (exit 75)."
-        ),
-    ] = None,
+    timeout_s: TimeoutOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Check, prune (unless done) and submit; in the iterative schedule, block after block."""
+    """Check, prune (unless done) and submit; in the iterative schedule, block after block.
+
+    With the protocol pairwise it stays as `submit` does.
+    """
     from secprune.parties.schedule import take_part
     from secprune.parties.session import Patience, open_session
 

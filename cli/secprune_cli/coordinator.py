@@ -36,7 +36,14 @@ def init(
     output: Annotated[Path, typer.Option("--task", help="Task file to write; its signature goes beside it.")],
     directory: DirectoryOption = HERE,
     study: Annotated[str, typer.Option(help="What the study is called.")] = "secprune study",
-    protocol: Annotated[str, typer.Option(help="additive (cleartext: tests and demos only).")] = "additive",
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="additive: two or more aggregators that do not collude, and none of them learns the sum. pairwise: where "
+            "there is only one aggregator; it learns the sum, and hospitals must stay until the end. (cleartext: tests "
+            "and demos only.)"
+        ),
+    ] = "additive",
     sparsity: Annotated[
         str, typer.Option(help="Share of weights to prune, as 0.5 or 1/2; exact.")
     ] = DEFAULTS.sparsity,
@@ -71,7 +78,9 @@ def init(
     try:
         name = msgspec.convert(protocol, ProtocolName)
     except msgspec.ValidationError:
-        raise LocalMisuseError(f"there is no protocol {protocol!r}", hint="choose additive") from None
+        raise LocalMisuseError(
+            f"there is no protocol {protocol!r}", hint="choose additive or pairwise"
+        ) from None
     options = StudyOptions(
         study=study,
         protocol=name,
@@ -100,7 +109,11 @@ def run(
     directory: DirectoryOption = HERE,
     close_after_s: Annotated[
         float | None,
-        typer.Option("--close-after", help="After so many seconds go on without the reports still missing."),
+        typer.Option(
+            "--close-after",
+            help="After so many seconds go on without the reports still missing (not with pairwise: there the "
+            "aggregator closes).",
+        ),
     ] = None,
     timeout_s: Annotated[
         float | None, typer.Option("--timeout", help="Give up waiting after so many seconds (exit code 75).")

@@ -19,7 +19,11 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from secprune.packing import WORD_BYTES, Words
 
 SEED_BYTES = 32
+PIECE_WORDS = 2**14
+"""Words to take from a keystream at a time: 128 KiB, so that they are still in the cache when they are used."""
+
 _BLOCK_WORDS = 2  # an AES block is two words
+_ZEROS = bytes(PIECE_WORDS * WORD_BYTES)
 
 
 def expansion_key(seed: bytes, context: bytes) -> bytes:
@@ -29,16 +33,40 @@ def expansion_key(seed: bytes, context: bytes) -> bytes:
     return HKDF(SHA256(), 32, salt=None, info=b"secprune/expand/v1\0" + context).derive(seed)
 
 
-def expand(key: bytes, *, first_word: int, words: int) -> Words:
-    """Words [first_word, first_word + words) of the keystream of `key`: (words,) uint64.
+class Keystream:
+    """The keystream of one key from some word on, taken piece by piece into memory of the caller.
+
+    Args:
+        key: made by `expansion_key`.
+        first_word: where to begin.
 
     Source: NIST SP 800-38A section 6.5 (CTR mode) with a 128-bit big-endian counter.
     """
-    first_block, skip = divmod(first_word, _BLOCK_WORDS)
-    blocks = -(-(skip + words) // _BLOCK_WORDS)
-    encryptor = Cipher(AES256(key), CTR(first_block.to_bytes(16, "big"))).encryptor()
-    stream = np.zeros(blocks * _BLOCK_WORDS, np.dtype("<u8"))
-    encryptor.update_into(bytes(blocks * _BLOCK_WORDS * WORD_BYTES), stream.data.cast("B"))
-    if sys.byteorder == "big":
-        return stream.astype(np.uint64)[skip : skip + words]
-    return stream[skip : skip + words]
+
+    __slots__ = ("_encryptor",)
+
+    def __init__(self, key: bytes, *, first_word: int) -> None:
+        first_block, skip = divmod(first_word, _BLOCK_WORDS)
+        self._encryptor = Cipher(AES256(key), CTR(first_block.to_bytes(16, "big"))).encryptor()
+        if skip:
+            self._encryptor.update(_ZEROS[: skip * WORD_BYTES])
+
+    def __repr__(self) -> str:
+        return "Keystream(<secret>)"
+
+    def fill(self, words: Words) -> None:
+        """Overwrite `words`, (any number,) uint64 and contiguous, with the next ones of the keystream."""
+        stream = words.data.cast("B")
+        for start in range(0, len(stream), len(_ZEROS)):
+            piece = stream[start : start + len(_ZEROS)]
+            zeros = _ZEROS if len(piece) == len(_ZEROS) else _ZEROS[: len(piece)]
+            self._encryptor.update_into(zeros, piece)
+        if sys.byteorder == "big":
+            words.byteswap(inplace=True)
+
+
+def expand(key: bytes, *, first_word: int, words: int) -> Words:
+    """Words [first_word, first_word + words) of the keystream of `key`: (words,) uint64."""
+    stream = np.empty(words, np.uint64)
+    Keystream(key, first_word=first_word).fill(stream)
+    return stream

@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
-from secprune.crypto.identity import Identity, parse_sealing_key
+from secprune.crypto.identity import OpeningKey, parse_sealing_key
 from secprune.errors import RemoteMisbehaviourError
 
 KEY_BYTES = 32
@@ -50,14 +50,14 @@ def seal_secret(secret: bytes, sealing_key: bytes, context: Context) -> bytes:
     )
 
 
-def open_secret(sealed: bytes, identity: Identity, context: Context) -> bytes:
-    """Decrypt what `seal_secret` made for this identity.
+def open_secret(sealed: bytes, key: OpeningKey, context: Context) -> bytes:
+    """Decrypt what `seal_secret` made for the public half of this key.
 
     Raises:
         RemoteMisbehaviourError: it was not made by `context.sender` for this task, round and receiver.
     """
     try:
-        return _SUITE.decrypt(sealed, identity.sealing, info=b"secprune/seal/v1\0" + context.encode())
+        return _SUITE.decrypt(sealed, key.private, info=b"secprune/seal/v1\0" + context.encode())
     except (InvalidTag, ValueError) as error:
         raise RemoteMisbehaviourError(
             f"a sealed key from {context.sender} does not open", party=context.sender

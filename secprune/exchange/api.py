@@ -14,7 +14,25 @@ from secprune.errors import NotReadyError
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-Phase = Literal["reports", "checks", "close", "votes", "cohorts", "shares", "outcomes"]
+Phase = Literal[
+    "reports",
+    "checks",
+    "close",
+    "votes",
+    "cohorts",
+    "shares",
+    "outcomes",
+    "keys",
+    "key-lists",
+    "bundles",
+    "bundle-lists",
+    "masked-reports",
+    "survivors",
+    "consents",
+    "reveals",
+    "abandoned",
+]
+"""A kind of message, and the name of its place in an exchange."""
 
 MAX_CHUNK_BYTES = 64 * 2**20
 """No honest chunk is larger: one row group of the widest matrix we know of has 0.5 MB."""

@@ -13,7 +13,7 @@ Every message names its task and round. Who sent it is the envelope's signer, ne
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 from msgspec import Meta, Struct
 
@@ -35,6 +35,13 @@ class Parcel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     key: SealedKey
     chunks: _Digests
+
+
+class RoundNames(TypedDict):
+    """What every message says of its round."""
+
+    task_id: str
+    round: int
 
 
 class _Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=True, tag_field="type"):
@@ -84,26 +91,26 @@ class RefusedReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     reason: Reason
 
 
-_Counted = Annotated[tuple[CountedReport, ...], Meta(max_length=2**16)]
+Counted = Annotated[tuple[CountedReport, ...], Meta(max_length=2**16)]
 
 
 class Vote(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The reports this aggregator would count; it votes once in a round."""
 
-    accepted: _Counted
+    accepted: Counted
     refused: Annotated[tuple[RefusedReport, ...], Meta(max_length=2**16)] = ()
 
 
 class Cohort(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The intersection of all votes, sorted by client; an aggregator signs one in a round."""
 
-    members: _Counted
+    members: Counted
 
 
 class AggregateShare(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One aggregator's share of the sum over exactly `members`, for the coordinator."""
 
-    members: _Counted
+    members: Counted
     parcel: Parcel
 
 

@@ -69,7 +69,7 @@ exchange = "../exchange"      # directory that all parties reach
 {_TEMPLATE[role]}
 [policy]                      # what this site agrees to, whatever a task says
 min_clients = {MIN_COHORT}               # smallest cohort
-protocols = ["additive"]
+protocols = ["additive"]      # or "pairwise": one aggregator, see docs/pairwise.md
 # coordinator = "sha256:..."  # fingerprint of the only coordinator to follow; compare it by telephone
 # aggregators = ["sha256:...", "sha256:..."]  # likewise, of the only aggregators to share reports among
 """

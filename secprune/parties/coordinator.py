@@ -71,6 +71,7 @@ class Coordinator:
             if all(a in self._shares and a in self._cohorts for a in self._aggregators):
                 return self._combine(self._agreed_members())
             if not moved:
+                self._session.check_abandoned()
                 self._close_if_due(patience.waited_s)
                 patience.wait(self.waiting_for())
 

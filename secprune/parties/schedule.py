@@ -19,6 +19,8 @@ from secprune.parties import client
 from secprune.parties.aggregator import Aggregator, AggregatorResult
 from secprune.parties.coordinator import Coordinator, RoundResult
 from secprune.parties.outcome import await_outcome, publish_outcome
+from secprune.parties.pairwise.aggregator import PairwiseAggregator
+from secprune.parties.pairwise.client import PairwiseClient
 from secprune.parties.progress import Progress, Stopwatch, add_seconds, silent
 from secprune.parties.selection import round_masks
 from secprune.storage.masks import write_masks
@@ -46,7 +48,22 @@ def take_part(
         return _take_part_by_blocks(session, patience, device, progress)
     ready = client.masks_are_ready(session)
     pruned = None if ready else client.prune(session, device=device, progress=progress)
-    return ClientResult(rounds=1, prune=pruned, submit=client.submit(session, progress=progress))
+    return ClientResult(rounds=1, prune=pruned, submit=submit(session, patience, progress=progress))
+
+
+def submit(session: Session, patience: Patience, *, progress: Progress = silent) -> client.SubmitResult:
+    """Send what this client has to send in one round; with `pairwise` that takes until it has revealed its shares.
+
+    Raises:
+        LocalMisuseError: there are no masks yet, they are damaged, or they have changed since they were
+            submitted.
+        TooFewPartiesError: `pairwise`: the aggregator went on without this client.
+        RemoteMisbehaviourError: `pairwise`: somebody sent what honest software never sends.
+        NotReadyError: `pairwise`: patience ran out.
+    """
+    if session.task.protocol.name == "pairwise":
+        return PairwiseClient(session, progress=progress).run(dataclasses.replace(patience, _started=None))
+    return client.submit(session, progress=progress)
 
 
 def _take_part_by_blocks(
@@ -63,7 +80,7 @@ def _take_part_by_blocks(
                 write_masks(
                     here.work / client.MASKS_FILE, masks, here.round.matrices, task_id=here.round.task_id
                 )
-        sent.append(client.submit(here))
+        sent.append(submit(here, patience))
         progress("decoder blocks", index + 1, rounds)
         if index + 1 < rounds:
             with watch.phase("wait"):
@@ -87,16 +104,29 @@ def _take_part_by_blocks(
     )
 
 
-def serve(session: Session, patience: Patience, *, progress: Progress = silent) -> AggregatorResult:
+def serve(
+    session: Session, patience: Patience, *, close_after_s: float | None = None, progress: Progress = silent
+) -> AggregatorResult:
     """Serve all rounds of the task, one after the other; see `Aggregator.run` for what it raises.
+
+    Args:
+        session: the aggregator's.
+        patience: how long to wait.
+        close_after_s: `pairwise`: go on without clients that have not taken part in a step by then.
+        progress: told about long work.
 
     Returns:
         What was released in all rounds together; `cohort` are the clients counted in every one of them.
     """
-    results = [
-        Aggregator(session.at_round(index), progress=progress).run(patience)
-        for index in range(session.task.rounds)
-    ]
+    results = []
+    for index in range(session.task.rounds):
+        here = session.at_round(index)
+        party: Aggregator | PairwiseAggregator = (
+            PairwiseAggregator(here, close_after_s=close_after_s, progress=progress)
+            if session.task.protocol.name == "pairwise"
+            else Aggregator(here, progress=progress)
+        )
+        results.append(party.run(dataclasses.replace(patience, _started=None)))
     return AggregatorResult(
         task_id=session.round.task_id,
         rounds=len(results),

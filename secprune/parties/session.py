@@ -14,11 +14,29 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from secprune.crypto.envelope import open_envelope, sign
-from secprune.errors import ConfigurationError, LocalMisuseError, NotReadyError, RemoteMisbehaviourError
+from secprune.errors import (
+    ConfigurationError,
+    LocalMisuseError,
+    NotReadyError,
+    RemoteMisbehaviourError,
+    TooFewPartiesError,
+)
 from secprune.exchange.api import Exchange, Phase, Topic
 from secprune.exchange.directory import open_exchange
 from secprune.files import environment_errors, read_bytes
 from secprune.ids import Role, short
+from secprune.messages.pairwise import (
+    Abandoned,
+    Consent,
+    KeyAdvert,
+    KeyList,
+    MaskedReport,
+    PairwiseMessage,
+    Reveal,
+    ShareBundle,
+    ShareList,
+    SurvivorList,
+)
 from secprune.messages.types import (
     AggregateShare,
     CloseRound,
@@ -48,7 +66,8 @@ if TYPE_CHECKING:
 
     from secprune.crypto.identity import Identity
 
-M = TypeVar("M", bound=RoundMessage)
+AnyMessage = RoundMessage | PairwiseMessage
+M = TypeVar("M", bound=AnyMessage)
 
 _SENDERS: dict[Phase, Role] = {
     "reports": "client",
@@ -58,6 +77,15 @@ _SENDERS: dict[Phase, Role] = {
     "cohorts": "aggregator",
     "shares": "aggregator",
     "outcomes": "coordinator",
+    "keys": "client",
+    "key-lists": "aggregator",
+    "bundles": "client",
+    "bundle-lists": "aggregator",
+    "masked-reports": "client",
+    "survivors": "aggregator",
+    "consents": "client",
+    "reveals": "client",
+    "abandoned": "aggregator",
 }
 
 PHASE_OF: dict[type, Phase] = {
@@ -68,6 +96,15 @@ PHASE_OF: dict[type, Phase] = {
     Cohort: "cohorts",
     AggregateShare: "shares",
     RoundOutcome: "outcomes",
+    KeyAdvert: "keys",
+    KeyList: "key-lists",
+    ShareBundle: "bundles",
+    ShareList: "bundle-lists",
+    MaskedReport: "masked-reports",
+    SurvivorList: "survivors",
+    Consent: "consents",
+    Reveal: "reveals",
+    Abandoned: "abandoned",
 }
 
 
@@ -125,7 +162,7 @@ class Session:
         return path
 
     # ---- sending
-    def outgoing(self, message: RoundMessage, subject: str = "") -> Outgoing:
+    def outgoing(self, message: AnyMessage, subject: str = "") -> Outgoing:
         """Sign a message, for a checkpoint."""
         envelope = sign(message, signer=self.name, identity=self.identity)
         return Outgoing(PHASE_OF[type(message)], subject, envelope)
@@ -179,7 +216,20 @@ class Session:
                 )
             yield received
 
-    def _check_binding(self, message: RoundMessage, sender: str) -> None:
+    def check_abandoned(self) -> None:
+        """End here if the aggregator has given the round up.
+
+        Raises:
+            TooFewPartiesError: it has; names who is missing.
+        """
+        for received in self.read(Abandoned, again=True):
+            raise TooFewPartiesError(
+                f"{received.sender} gave the round up: {received.message.reason}",
+                missing=received.message.missing,
+                hint="nothing was released; the coordinator can make a new task",
+            )
+
+    def _check_binding(self, message: AnyMessage, sender: str) -> None:
         if (message.task_id, message.round) != (self.round.task_id, self.round.index):
             raise RemoteMisbehaviourError(
                 f"a message of {sender} for round {message.round} of task {short(message.task_id)} was replayed "

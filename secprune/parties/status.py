@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from secprune.messages.pairwise import MaskedReport
 from secprune.messages.types import Cohort, Report, Vote
 from secprune.parties.aggregator import Aggregator
 from secprune.parties.client import masks_are_ready
 from secprune.parties.coordinator import COUNTS_FILE, Coordinator
+from secprune.parties.pairwise.aggregator import PairwiseAggregator
+from secprune.parties.pairwise.client import PairwiseClient
 
 if TYPE_CHECKING:
     from secprune.parties.session import Session
@@ -41,7 +44,8 @@ class Status(Struct, frozen=True, kw_only=True):
 def status(session: Session) -> Status:
     """Look from this party's side at the first round that it has not finished, or at the last one."""
     session = session.at_round(_current_round(session))
-    reported = sorted({received.sender for received in session.read(Report, again=True)})
+    kind = MaskedReport if session.task.protocol.name == "pairwise" else Report
+    reported = sorted({received.sender for received in session.read(kind, again=True)})
     voted = sorted({received.sender for received in session.read(Vote, again=True)})
     cohorts = {r.sender: tuple(m.client for m in r.message.members) for r in session.read(Cohort, again=True)}
     agreed = len(cohorts) == len(session.task.names("aggregator")) and len(set(cohorts.values())) == 1
@@ -63,6 +67,8 @@ def status(session: Session) -> Status:
 
 def _current_round(session: Session) -> int:
     last = {"client": "reports", "aggregator": "shares"}
+    if session.task.protocol.name == "pairwise":
+        last["client"] = "reveals"
     for index in range(session.task.rounds):
         here = session.at_round(index)
         if session.card.role == "coordinator":
@@ -78,6 +84,10 @@ def _standing(session: Session, reported: list[str]) -> tuple[str, str]:
     phases = {message.phase for message in session.journal.outbox()}
     progress = f"{len(reported)} of {session.task.n_max} clients reported"
     match session.card.role:
+        case "client" if session.task.protocol.name == "pairwise" and masks_are_ready(session):
+            done = "reveals" in phases
+            waiting = "nothing" if done else PairwiseClient(session).waiting_for()
+            standing = "shares revealed" if done else "taking part", waiting
         case "client" if session.name in reported:
             standing = "report submitted", "the aggregators"
         case "client" if masks_are_ready(session):
@@ -86,6 +96,8 @@ def _standing(session: Session, reported: list[str]) -> tuple[str, str]:
             standing = "not pruned yet", "secprune client prune"
         case "aggregator" if "shares" in phases:
             standing = "share released", "nothing"
+        case "aggregator" if session.task.protocol.name == "pairwise":
+            standing = progress, PairwiseAggregator(session).waiting_for()
         case "aggregator":
             standing = progress, Aggregator(session, arrived=reported).waiting_for()
         case "coordinator" if (session.work / COUNTS_FILE).exists():

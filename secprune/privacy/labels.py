@@ -13,6 +13,9 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from secprune.task import Task
 
+_COMPLETE_UP_TO = 100
+"""Clients up to which the pairwise graph is complete; a test compares it with the protocol's."""
+
 
 class PrivacyLabel(Struct, frozen=True, kw_only=True):
     """What a study promises, in the words that go into provenance and reports."""
@@ -39,6 +42,16 @@ def privacy_label(task: Task, *, cohort_size: int | None = None) -> PrivacyLabel
     if task.protocol.name == "cleartext":
         label = "Not differentially private. No secure sum: the first aggregator reads every pruning mask."
         hides = "nobody"
+    elif task.protocol.name == "pairwise":
+        # Up to 100 clients lists of survivors cannot fork unless more than n/3 of them help; beyond, the drawn
+        # graph is made for a fifth of them (protocols/pairwise/graph.py).
+        limit = (task.n_max - 1) // 3 if task.n_max <= _COMPLETE_UP_TO else task.n_max // 5
+        helpers = min(colluders, limit)
+        label = (
+            f"Not differentially private. Hides single masks from the aggregator, together with up to {helpers} of "
+            f"{task.n_max} clients. The sum itself is disclosed, also to the aggregator."
+        )
+        hides = f"the aggregator, the coordinator, the exchange and up to {helpers} of the {task.n_max} clients together"
     else:
         label = (
             f"Not differentially private. Hides single masks from up to {aggregators - 1} of {aggregators} "
@@ -60,7 +73,10 @@ def privacy_label(task: Task, *, cohort_size: int | None = None) -> PrivacyLabel
 
 
 def _discloses(task: Task) -> str:
+    receivers = (
+        "the coordinator and the aggregator" if task.protocol.name == "pairwise" else "the coordinator"
+    )
     votes = "how many clients of the cohort vote to prune each weight; where all agree, each client's vote"
     if task.pruning.weight_scaling:  # kept / dense = (cohort - count) / cohort, for all to divide
-        return f"to the coordinator: {votes}. To everybody: the final pruning mask, and of each kept weight the votes"
-    return f"to the coordinator: {votes}. To everybody: the final pruning mask"
+        return f"to {receivers}: {votes}. To everybody: the final pruning mask, and of each kept weight the votes"
+    return f"to {receivers}: {votes}. To everybody: the final pruning mask"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
-from secprune.messages.types import Report, SealedKey
+from secprune.messages.types import Report, RoundNames, SealedKey
 from secprune.packing import Chunk, Layout, PackedMatrix, Words
 
 if TYPE_CHECKING:
@@ -32,6 +32,11 @@ class Round:
     index: int
     matrices: tuple[MatrixSpec, ...]
     layout: Layout
+
+    @property
+    def names(self) -> RoundNames:
+        """What a message of this round begins with."""
+        return {"task_id": self.task_id, "round": self.index}
 
     @classmethod
     def of(cls, task: Task, index: int = 0) -> Round:

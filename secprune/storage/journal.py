@@ -74,6 +74,7 @@ class Journal:
             self._db = sqlite3.connect(path, isolation_level=None)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute("PRAGMA secure_delete = ON")  # a state that is replaced may have held secrets
             self._db.executescript(_SCHEMA)
 
     def at_round(self, round_index: int) -> Journal:

@@ -69,9 +69,9 @@ def identities():
 def test_a_sealed_secret_opens_only_for_its_receiver_and_context(identities):
     receiver, other = identities
     sealed = seal_secret(b"s" * 32, receiver.sealing_key, CONTEXT)
-    assert open_secret(sealed, receiver, CONTEXT) == b"s" * 32
+    assert open_secret(sealed, receiver.opening, CONTEXT) == b"s" * 32
     with pytest.raises(RemoteMisbehaviourError) as caught:
-        open_secret(sealed, other, CONTEXT)
+        open_secret(sealed, other.opening, CONTEXT)
     assert caught.value.party == "clinic-0"
     for field, value in (
         ("task_id", "x"),
@@ -81,7 +81,7 @@ def test_a_sealed_secret_opens_only_for_its_receiver_and_context(identities):
         ("subject", "z"),
     ):
         with pytest.raises(RemoteMisbehaviourError):
-            open_secret(sealed, receiver, replace(CONTEXT, **{field: value}))
+            open_secret(sealed, receiver.opening, replace(CONTEXT, **{field: value}))
 
 
 def test_sealing_uses_the_hybrid_post_quantum_kem(identities):
@@ -97,13 +97,13 @@ def test_an_altered_sealed_secret_never_opens(identities, position, bit):
     sealed = bytearray(seal_secret(b"s" * 32, receiver.sealing_key, CONTEXT))
     sealed[position] ^= 1 << bit
     with pytest.raises(RemoteMisbehaviourError):
-        open_secret(bytes(sealed), receiver, CONTEXT)
+        open_secret(bytes(sealed), receiver.opening, CONTEXT)
 
 
 @given(st.binary(max_size=1300))
 def test_junk_never_opens_and_never_gives_a_foreign_exception(identities, junk):
     with pytest.raises(RemoteMisbehaviourError):
-        open_secret(junk, identities[0], CONTEXT)
+        open_secret(junk, identities[0].opening, CONTEXT)
 
 
 def test_chunks_are_bound_to_index_count_and_context():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -31,12 +32,13 @@ def blocks(path, language):
 
 
 def test_the_readmes_study_on_separate_machines(tmp_path):
-    """Every bash block of the README in order; commands that wait for others run beside the rest."""
+    """Every bash block of the README in order; the lines of a block with servers in it run side by side."""
     make_checkpoint(tmp_path / "models" / "SmolLM2-135M", "llama", seed=3, max_positions=128)
     site = tmp_path / "site"
-    for index, name in enumerate(("st-marys", "northside", "riverbank")):
+    hospitals = ("st-marys", "northside", "riverbank")
+    for index, name in enumerate((*hospitals, *(f"pairwise/{name}" for name in (*hospitals, "hillview")))):
         (site / name).mkdir(parents=True, mode=0o700)
-        (site / name / "notes.txt").write_text("\n\n".join(NOTES[index::3] * 2))
+        (site / name / "notes.txt").write_text("\n\n".join(NOTES[index % 4 :: 4] * 3))
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -64,7 +66,7 @@ def test_the_readmes_study_on_separate_machines(tmp_path):
             .replace(r"\/models\/", f"{tmp_path}/models/".replace("/", r"\/"))
         )
         with watch.phase("block"):
-            if " run " in script and "client" not in script:
+            if "aggregator run" in script:
                 background = [start(line) for line in script.splitlines() if line.strip()]
                 for process in background:
                     finish(process)
@@ -73,6 +75,9 @@ def test_the_readmes_study_on_separate_machines(tmp_path):
     assert "Not differentially private" in " ".join(output.split())
     assert "counts ready" in output
     assert (site / "pruned-model" / "secprune.json").is_file()
+    provenance = json.loads((site / "pairwise" / "pruned-model" / "secprune.json").read_text())
+    assert provenance["cohort_size"] == 4
+    assert "up to 1 of 4 clients" in " ".join(output.split())
     assert not any(process.poll() is None for process in background)
     assert time.monotonic() > watch.seconds["block"] >= 0
 

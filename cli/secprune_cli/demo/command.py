@@ -31,10 +31,23 @@ def demo(
     clients: Annotated[
         int | None, typer.Option(help="Hospitals; 4, or one for each file of --data, if not given.", min=1)
     ] = None,
-    aggregators: Annotated[int, typer.Option(help="Organisations that add shares.", min=1)] = 2,
+    aggregators: Annotated[
+        int | None,
+        typer.Option(help="Organisations that add shares; 2, or 1 with pairwise, if not given.", min=1),
+    ] = None,
     protocol: Annotated[
-        str, typer.Option(help="additive, or cleartext as the unprotected baseline.")
+        str,
+        typer.Option(
+            help="additive; pairwise, with one aggregator and hospitals that may drop out; or cleartext as the "
+            "unprotected baseline."
+        ),
     ] = "additive",
+    dropouts: Annotated[
+        int,
+        typer.Option(
+            help="With pairwise: kill so many hospitals' processes, each at another step of the round.", min=0
+        ),
+    ] = 0,
     sparsity: Annotated[str, typer.Option(help="Share of weights to prune, as 0.5 or 1/2.")] = "0.5",
     model: Annotated[
         Path | None, typer.Option(help="Directory of a local Hugging Face causal LM instead of SmolLM2-135M.")
@@ -69,15 +82,16 @@ def demo(
     sealed, signed files through a directory. The last fifth of each hospital's notes is held out.
     """
     from secprune_cli.demo.consortium import Consortium, StudyPlan, check_plan
+    from secprune_cli.demo.dropouts import choose_dropouts
     from secprune_cli.demo.material import fitting_length, prepare_model, read_hospitals, write_hospitals
-    from secprune_cli.demo.summary import finish
+    from secprune_cli.demo.summary import count_aggregators, finish
 
     console = Console(stderr=True, highlight=False)
     try:
         checked = msgspec.convert(protocol, ProtocolName)
     except msgspec.ValidationError:
         raise LocalMisuseError(
-            f"there is no protocol {protocol!r}", hint="choose additive or cleartext"
+            f"there is no protocol {protocol!r}", hint="choose additive, pairwise or cleartext"
         ) from None
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise LocalMisuseError(
@@ -85,11 +99,13 @@ def demo(
             hint="choose another --out, or remove it; nothing is overwritten",
         )
     hospitals = read_hospitals(data=data, clients=clients)
+    gone = choose_dropouts([h.name for h in hospitals], dropouts, protocol=checked, schedule=schedule)
     source = prepare_model(model, console=console)
     plan = StudyPlan(
         hospitals=hospitals,
-        aggregators=aggregators,
+        aggregators=aggregators or (1 if checked == "pairwise" else 2),
         protocol=checked,
+        dropouts=gone,
         pruning=pruning_spec(
             sparsity=sparsity,
             sequence_length=sequence_length or fitting_length(source, hospitals),
@@ -107,10 +123,12 @@ def demo(
     check_plan(plan)
     console.print(
         f"[bold]secprune demo[/]: {len(hospitals)} hospitals ({', '.join(h.name for h in hospitals)}), "
-        f"{aggregators} aggregators and a coordinator prune one LLM to sparsity {sparsity} under `{checked}`.\n"
+        f"{count_aggregators(plan.aggregators)} and a coordinator prune one LLM to sparsity {sparsity} under `{checked}`.\n"
         "Each is a process of its own; they exchange only sealed, signed files through "
         f"{output}/exchange. This takes one to three minutes on two cores."
     )
+    for one in gone:
+        console.print(f"{one.client} will be killed {one.step}; nobody else is told.")
     write_hospitals(output, hospitals)
     consortium = Consortium(output, plan, model=source, console=console)
     consortium.run()

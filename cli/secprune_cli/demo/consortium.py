@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,14 @@ from msgspec import Struct
 from secprune.crypto.entropy import random_bytes
 from secprune.files import SHARED_FILE, private_directory, write_atomically
 from secprune.ids import sha256
+from secprune.messages.pairwise import KeyAdvert
 from secprune.parties.config import PARTY_FILE
 from secprune.parties.progress import Stopwatch
+from secprune.parties.session import load_task
 from secprune.parties.study import StudyOptions, build_task
 from secprune.task import MIN_COHORT, MatrixSpec, ModelSpec, PartySpec, ProtocolName, PruningSpec
 from secprune_cli._pruning import pruning_arguments
+from secprune_cli.demo.dropouts import DropOut, Watch
 from secprune_cli.demo.material import NOTES_FILE, Hospital
 from secprune_cli.demo.processes import Finished, PartyProcess
 
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     from secprune.ids import Role
 
 _POLL_S = 0.05
+_CLOSE_FLOOR_S, _BYTES_PER_S = 5, 40e6  # how long the slowest honest hospital may take for a step, generously
 
 
 class StudyPlan(Struct, frozen=True, kw_only=True):
@@ -39,6 +44,7 @@ class StudyPlan(Struct, frozen=True, kw_only=True):
     aggregators: int
     protocol: ProtocolName
     pruning: PruningSpec
+    dropouts: list[DropOut] = []
 
     @property
     def min_clients(self) -> int:
@@ -140,6 +146,13 @@ class Consortium:
         content["policy"] = {"min_clients": self.plan.min_clients, "protocols": [self.plan.protocol]}
         write_atomically(directory / PARTY_FILE, tomli_w.dumps(content).encode(), mode=SHARED_FILE)
 
+    def _write_dropouts_party_files(self, watch: Watch) -> None:
+        for gone in self.plan.dropouts:
+            path = self.output / gone.client / PARTY_FILE
+            watch.make_window(path.parent / "exchange", gone.unseen)
+            content = tomllib.loads(path.read_text()) | {"exchange": "exchange"}
+            write_atomically(path, tomli_w.dumps(content).encode(), mode=SHARED_FILE)
+
     def _make_task(self) -> None:
         self._say("the coordinator makes and signs the task")
         options = {
@@ -154,37 +167,63 @@ class Consortium:
         self._run("coordinator", ["coordinator", "init", *arguments, *pruning_arguments(self.plan.pruning)])
 
     def _run_round(self) -> None:
-        self._say("aggregators and coordinator wait; the hospitals prune locally and submit their reports")
-        servers = [self._start(name, ["aggregator", "run"]) for name in self.aggregators]
-        servers.append(self._start("coordinator", ["coordinator", "run"]))
-        waiting, running = list(self.clients), list(servers)
-        # Block by block every hospital waits for all others, so all must run at once.
-        iterative = self.plan.pruning.schedule == "iterative"
-        slots = len(self.clients) if iterative else min(self._cores, len(self.clients))
-        busy: list[PartyProcess] = []
+        closing = self._closing()
+        waits = (
+            f"the coordinator waits, and {', '.join(self.aggregators)}"
+            if not closing
+            else "the coordinator waits"
+        )
+        self._say(f"{waits}; the hospitals prune locally and submit their reports")
+        watch = Watch(self.output / "exchange", load_task(self.output / "task.toml"))
+        self._write_dropouts_party_files(watch)
+        # Block by block, or in steps, every hospital waits for all others, so all must run at once.
+        together = self.plan.pruning.schedule == "iterative" or self.plan.protocol == "pairwise"
+        slots = len(self.clients) if together else min(self._cores, len(self.clients))
+        waiting, busy, gone = list(self.clients), list[PartyProcess](), list(self.plan.dropouts)
+        running, late = [self._start("coordinator", ["coordinator", "run"])], list(self.aggregators)
         try:
-            while waiting or running:
+            while waiting or running or late:
                 while waiting and len(busy) < slots:
                     client = self._start(
                         waiting.pop(0), ["client", "run"], threads=max(1, self._cores // slots)
                     )
                     busy.append(client)
                     running.append(client)
+                # Where it is not to wait for ever, its time must not run while the hospitals prune.
+                if late and (not gone or watch.senders(KeyAdvert) == set(self.clients)):
+                    if closing:
+                        self._say(
+                            f"  all have pruned; {late[0]} begins, and waits {closing[1]} s in each step"
+                        )
+                    running += [self._start(name, ["aggregator", "run", *closing]) for name in late]
+                    late.clear()
                 for process in list(running):
                     finished = process.poll()
                     if finished is not None:
                         running.remove(process)
                         busy = [other for other in busy if other is not process]
                         self._record(process, finished)
+                for one in [one for one in gone if one.client in watch.senders(one.after)]:
+                    process = next(process for process in running if process.party == one.client)
+                    running.remove(process)
+                    gone.remove(one)
+                    self._record(process, process.kill(), how=f"killed {one.step},")
                 time.sleep(_POLL_S)
         finally:
             for process in running:
                 process.stop()
 
-    def _record(self, process: PartyProcess, finished: Finished) -> None:
+    def _closing(self) -> list[str]:
+        if not self.plan.dropouts:
+            return []
+        weights = sum(path.stat().st_size for path in self.model.glob("*.safetensors"))
+        seconds = _CLOSE_FLOOR_S + weights * len(self.clients) / self._cores / _BYTES_PER_S
+        return ["--close-after", f"{seconds:.0f}"]
+
+    def _record(self, process: PartyProcess, finished: Finished, *, how: str = "done") -> None:
         self.finished[process.party, process.arguments[1]] = finished
         if process.arguments[1] == "run":
-            self._say(f"  {process.party} done after {finished.seconds:.1f} s")
+            self._say(f"  {process.party} {how} after {finished.seconds:.1f} s")
 
     def _start(self, party: str, arguments: list[str], *, threads: int = 1) -> PartyProcess:
         log = self.output / "logs" / f"{party}-{arguments[0]}-{arguments[1]}"

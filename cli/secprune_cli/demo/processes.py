@@ -14,6 +14,7 @@ import msgspec
 from secprune.errors import SecpruneError
 
 if TYPE_CHECKING:
+    import resource
     from pathlib import Path
 
 
@@ -72,12 +73,8 @@ class PartyProcess:
             self._process.returncode = os.waitstatus_to_exitcode(code)
             if self._process.returncode:
                 raise self._failure()
-            scale = 1 if sys.platform == "darwin" else 1024
-            self._finished = Finished(
-                result=msgspec.json.decode(self._out.read_bytes(), type=dict[str, Any]),
-                seconds=round(time.perf_counter() - self._started, 3),
-                peak_rss_bytes=usage.ru_maxrss * scale,
-            )
+            said = msgspec.json.decode(self._out.read_bytes(), type=dict[str, Any])
+            self._finished = self._used(said, usage)
         return self._finished
 
     def stop(self) -> None:
@@ -85,6 +82,22 @@ class PartyProcess:
         if self._process.returncode is None:
             self._process.terminate()
             self._process.wait()
+
+    def kill(self) -> Finished:
+        """End the process where it is, by SIGKILL; what it used, without a result."""
+        self._process.kill()
+        _, code, usage = os.wait4(self._process.pid, 0)
+        self._process.returncode = os.waitstatus_to_exitcode(code)
+        self._finished = self._used({}, usage)
+        return self._finished
+
+    def _used(self, result: dict[str, Any], usage: resource.struct_rusage) -> Finished:
+        scale = 1 if sys.platform == "darwin" else 1024
+        return Finished(
+            result=result,
+            seconds=round(time.perf_counter() - self._started, 3),
+            peak_rss_bytes=usage.ru_maxrss * scale,
+        )
 
     def _failure(self) -> PartyFailedError:
         lines = self._err.read_text(errors="replace").strip().splitlines() or ["it said nothing"]

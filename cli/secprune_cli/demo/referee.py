@@ -1,7 +1,7 @@
 """The referee sees every party's directory, as nobody does in a study, and judges the result.
 
-It recomputes the final mask in cleartext from the hospitals' local masks, and measures perplexities on
-all hospitals' held-out text.
+It recomputes the final mask in cleartext from the local masks of the hospitals that were counted, and measures
+perplexities on all hospitals' held-out text, also of those that dropped out: a mask of their own they have.
 """
 
 from __future__ import annotations
@@ -66,15 +66,17 @@ class Referee:
     Args:
         consortium: whose round is over.
         task: its task.
+        counted: the hospitals whose masks are in the sum; all, if not given.
     """
 
-    def __init__(self, consortium: Consortium, task: Task) -> None:
+    def __init__(self, consortium: Consortium, task: Task, *, counted: Sequence[str] | None = None) -> None:
         self._consortium, self._task = consortium, task
         self._weights = CheckpointFiles(consortium.model)
         self._local = {
             name: _LocalMasks([self._directory(name, i) / MASKS_FILE for i in range(task.rounds)], task)
             for name in consortium.clients
         }
+        self._counted = [self._local[name] for name in (consortium.clients if counted is None else counted)]
         self._final = MaskFile(
             self._directory("coordinator", 0) / FINAL_MASK_FILE, task.model.matrices, task_id=task.task_id
         )
@@ -94,7 +96,7 @@ class Referee:
     def _counts(self, matrix: MatrixSpec) -> npt.NDArray[Any]:
         dtype = counts_dtype(Round.of(self._task).layout)[1]
         counts = np.zeros((matrix.rows, matrix.columns), dtype)
-        for masks in self._local.values():
+        for masks in self._counted:
             counts += masks.rows(matrix.name)
         return counts
 
@@ -104,7 +106,7 @@ class Referee:
             self._counts(matrix) if counts is None else counts,
             self._key(matrix),
             pruning=self._task.pruning,
-            cohort=len(self._local),
+            cohort=len(self._counted),
             tie_seed=tie_seed(self._task.nonce, matrix.name),
         )
 
@@ -125,8 +127,8 @@ class Referee:
         weights = torch.from_numpy(raw.astype(raw.dtype.newbyteorder("="), order="C").view(signed)).view(
             stored
         )
-        kept = torch.from_numpy(len(self._local) - counts.astype(np.int64)).to(working)
-        scaled = (weights.to(working) * (kept / len(self._local))).to(stored)
+        kept = torch.from_numpy(len(self._counted) - counts.astype(np.int64)).to(working)
+        scaled = (weights.to(working) * (kept / len(self._counted))).to(stored)
         bits = scaled.view(getattr(torch, signed.name)).numpy()
         return np.asarray(bits.view(f"u{raw.itemsize}"))
 

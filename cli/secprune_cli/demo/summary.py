@@ -26,12 +26,14 @@ _PROMPT = "The patient was admitted with"
 
 
 class DemoResult(Struct, frozen=True, kw_only=True):
-    """`result.json`."""
+    """`result.json`; `dropouts` says of each hospital that was killed when that was, and whether it is counted."""
 
     protocol: str
     task_id: str
     n_max: int
     cohort_size: int
+    cohort: list[str]
+    dropouts: dict[str, str]
     aggregators: int
     sparsity: float
     sparsity_by_kind: dict[str, float]
@@ -52,7 +54,9 @@ def finish(consortium: Consortium, *, eval_windows: int, console: Console) -> De
     console.print(
         "the referee, who sees all directories, compares with a cleartext run and measures perplexity"
     )
-    referee = Referee(consortium, task)
+    runs = consortium.finished
+    cohort: list[str] = runs["coordinator", "run"].result["cohort"]
+    referee = Referee(consortium, task, counted=cohort)
     with consortium.watch.phase("compare with cleartext"):
         differing, by_kind = referee.differing_bits(), referee.sparsity()
     with consortium.watch.phase("evaluate"), progress_bars() as progress:
@@ -62,32 +66,41 @@ def finish(consortium: Consortium, *, eval_windows: int, console: Console) -> De
             progress=lambda done, total: progress("measuring perplexity", done, total),
         )
         sample = referee.sample(_PROMPT, new_tokens=24)
-    runs = consortium.finished
-    cohort_size = len(runs["coordinator", "run"].result["cohort"])
+    gone = {one.client: one.step for one in consortium.plan.dropouts}
     result = DemoResult(
         protocol=consortium.plan.protocol,
         task_id=task.task_id,
         n_max=task.n_max,
-        cohort_size=cohort_size,
+        cohort_size=len(cohort),
+        cohort=cohort,
+        dropouts={
+            name: f"killed {step}; {'its report is' if name in cohort else 'nothing of it is'} in the sum"
+            for name, step in gone.items()
+        },
         aggregators=len(consortium.aggregators),
         sparsity=by_kind.pop("total"),
         sparsity_by_kind=by_kind,
         requested_sparsity=task.pruning.sparsity,
         perplexity=perplexities,
         wire_bits_per_weight=max(
-            runs[c, "run"].result["submit"]["bits_per_weight"] for c in consortium.clients
+            runs[c, "run"].result["submit"]["bits_per_weight"] for c in consortium.clients if c not in gone
         ),
         differing_bits=differing,
         seconds=_seconds(consortium),
         peak_rss_bytes=_peak_memory(consortium),
         pruned_model=str(consortium.pruned_model),
         sample=sample,
-        privacy=privacy_label(task, cohort_size=cohort_size),
+        privacy=privacy_label(task, cohort_size=len(cohort)),
     )
     path = consortium.output / "result.json"
     write_atomically(path, msgspec.json.format(msgspec.json.encode(result), indent=2), mode=SHARED_FILE)
     console.print(_tables(result, consortium.output))
     return result
+
+
+def count_aggregators(number: int) -> str:
+    """As people say it."""
+    return f"{number} aggregator{'s' if number > 1 else ''}"
 
 
 def _seconds(consortium: Consortium) -> dict[str, float]:
@@ -148,8 +161,13 @@ def _tables(result: DemoResult, output: Path) -> Group:
     facts.add_row("bits per weight sent", f"{result.wire_bits_per_weight:.4f}")
     facts.add_row("bits differing from cleartext", str(result.differing_bits))
     facts.add_row(
-        "cohort", f"{result.cohort_size} of {result.n_max} clients, {result.aggregators} aggregators"
+        "cohort",
+        f"{result.cohort_size} of {result.n_max} clients, {count_aggregators(result.aggregators)}",
     )
+    for name, fate in result.dropouts.items():
+        facts.add_row("dropped out", f"{name}: {fate}")
+    if result.dropouts:
+        facts.add_row("sum over", ", ".join(result.cohort))
     facts.add_row("seconds", ", ".join(f"{p} {s:.1f}" for p, s in result.seconds.items() if ":" not in p))
     facts.add_row(
         "peak memory", ", ".join(f"{p} {b / 2**20:.0f} MiB" for p, b in result.peak_rss_bytes.items())
@@ -161,6 +179,7 @@ def _tables(result: DemoResult, output: Path) -> Group:
     facts.add_row(
         "try next",
         f"secprune evaluate {result.pruned_model} --text {output}/held-out; secprune demo --clients 8 --sparsity 0.6;"
+        " secprune demo --protocol pairwise --dropouts 1;"
         " secprune demo --model DIR --data DIR; then docs/deploying.md for separate machines",
     )
     return Group(quality, facts)

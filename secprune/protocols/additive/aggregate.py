@@ -63,7 +63,7 @@ class AggregateReader:
             raise RemoteMisbehaviourError(
                 "an aggregate share has the wrong number of chunks", party=aggregator
             )
-        content_key = open_secret(message.parcel.key.sealed, identity, context)
+        content_key = open_secret(message.parcel.key.sealed, identity.opening, context)
         if len(content_key) != KEY_BYTES:
             raise RemoteMisbehaviourError(
                 "an aggregate share has a key of the wrong length", party=aggregator

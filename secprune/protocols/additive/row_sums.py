@@ -93,7 +93,7 @@ def open_row_sums(
     if parcel is None or len(parcel.chunks) != 1:
         raise RemoteMisbehaviourError(f"{sender} opened no row sums of {client}'s report", party=sender)
     context = _context(round_, sender, receiver, client)
-    content_key = open_secret(parcel.key.sealed, identity, context)
+    content_key = open_secret(parcel.key.sealed, identity.opening, context)
     if len(content_key) != KEY_BYTES:
         raise RemoteMisbehaviourError(f"{sender} sealed a key of the wrong length", party=sender)
     data = ChunkCipher(content_key, context, count=1).open(0, fetch(parcel.chunks[0]))

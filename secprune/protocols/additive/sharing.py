@@ -119,7 +119,7 @@ class AdditiveSharing:
             )
         context = report_context(round_, client, aggregator)
         position = aggregators.index(aggregator)
-        secret = open_secret(report.keys[position].sealed, identity, context)
+        secret = open_secret(report.keys[position].sealed, identity.opening, context)
         if len(secret) != KEY_BYTES:
             raise RemoteMisbehaviourError("the report holds a key of the wrong length", party=client)
         if position == 0:

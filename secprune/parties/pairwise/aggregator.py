@@ -1,0 +1,372 @@
+"""The aggregator's part in a round of `pairwise`: it collects, publishes lists, and takes the masks off the sum.
+
+It never sees a client's words but under masks, one of which (the self mask of a survivor, or the pair masks
+of a client that dropped out) stays on whatever it says. Of the sum it learns everything: it is released to the
+coordinator, sealed, and by then this aggregator has had it in memory.
+
+Source: Bonawitz et al. 2017 (doi 10.1145/3133956.3133982), fig. 4, server side.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+import numpy as np
+
+from secprune.crypto.entropy import random_bytes
+from secprune.crypto.seal import KEY_BYTES, ChunkCipher, open_secret
+from secprune.errors import NotReadyError, RemoteMisbehaviourError, TooFewPartiesError
+from secprune.exchange.api import ChunkMissingError
+from secprune.messages.codec import decode
+from secprune.messages.pairwise import (
+    Abandoned,
+    Consent,
+    KeyAdvert,
+    MaskedReport,
+    Reveal,
+    RevealedShares,
+    ShareBundle,
+    ShareParcel,
+    SurvivorList,
+)
+from secprune.messages.types import AggregateShare, Cohort, CountedReport, Parcel, Vote
+from secprune.parties.aggregator import AggregatorResult
+from secprune.parties.pairwise.client import report_context, reveal_context
+from secprune.parties.progress import Progress, Stopwatch, silent
+from secprune.parties.release import check_release
+from secprune.protocols.additive.aggregate import AggregateWriter, unshard
+from secprune.protocols.pairwise import aggregator as protocol
+from secprune.protocols.pairwise.keys import Binding, is_usable
+from secprune.protocols.pairwise.masks import Masking
+from secprune.protocols.pairwise.terms import Terms
+from secprune.protocols.pairwise.unmask import masks_left
+from secprune.protocols.words import words_from_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from secprune.crypto.seal import Context
+    from secprune.messages.types import SealedKey
+    from secprune.packing import Chunk, Words
+    from secprune.parties.session import AnyMessage, Patience, Received, Session
+    from secprune.storage.journal import Outgoing
+
+C = TypeVar("C", KeyAdvert, ShareBundle, MaskedReport)
+
+_WHAT = {
+    "keys": "keys",
+    "shares": "shares",
+    "reports": "masked reports",
+    "consents": "consents to the list of survivors",
+    "reveals": "revealed shares",
+}
+
+
+class PairwiseAggregator:
+    """The one aggregator at work on one round.
+
+    Args:
+        session: its open directory.
+        close_after_s: go on without clients that have not taken part in a step so many seconds after it
+            began (or this process did); None waits for all of them.
+        progress: told about long work.
+    """
+
+    def __init__(
+        self, session: Session, *, close_after_s: float | None = None, progress: Progress = silent
+    ) -> None:
+        self._session, self._progress, self._close_after_s = session, progress, close_after_s
+        policy = session.config.policy.min_clients
+        self._terms = Terms(
+            round=session.round,
+            me=session.name,
+            min_clients=max(policy, session.task.protocol.min_clients),
+        )
+        stored = session.journal.state()
+        self._state: protocol.State = (
+            protocol.CollectingKeys() if stored is None else msgspec.json.decode(stored, type=protocol.State)
+        )
+        self._keys: dict[str, tuple[bytes, bytes]] = {}
+        self._bundles: dict[str, Received[ShareBundle]] = {}
+        self._reports: dict[str, Received[MaskedReport]] = {}
+        self._tried: protocol.State | None = None  # with these shares no sum could be made
+        self._began: tuple[protocol.Step | None, float] = (None, 0.0)  # the present step, and since when
+        self._watch = Stopwatch()
+
+    def run(self, patience: Patience) -> AggregatorResult:
+        """Serve the round until the sum is released.
+
+        Raises:
+            TooFewPartiesError: too few clients took part in a step; nothing is released.
+            RemoteMisbehaviourError: clients revealed shares that do not fit, or reports that do not add up to
+                pruning masks; nothing is released.
+            NotReadyError: patience ran out; the same command goes on where this one stopped.
+        """
+        self._session.send()
+        while not any(m.phase == "shares" for m in self._session.journal.outbox()):
+            moved = self._look()
+            if isinstance(self._state, protocol.Failed):
+                raise self._too_few(self._state)
+            if isinstance(self._state, protocol.Enough) and self._state is not self._tried:
+                self._release_or_go_on(self._state)
+            elif not moved and not self._close_if_due(patience.waited_s):
+                patience.wait(self.waiting_for())
+        return self._result()
+
+    def waiting_for(self) -> str:
+        """What this aggregator waits for, for people."""
+        step = protocol.present_step(self._state)
+        if step is None:
+            return "nothing"
+        return f"{_WHAT[step]} of {', '.join(protocol.waited_for(self._terms, self._state))}"
+
+    # ---- reading
+    def _look(self) -> bool:
+        """Read what is new in the exchange; whether it changed anything."""
+        before = self._state
+        for advert in self._session.read(KeyAdvert):
+            if self._is_advert(advert):
+                self._arrived("keys", advert, "")
+        self._read_bundles()
+        self._read_reports()
+        for consent in self._session.read(Consent):
+            if not consent.contradicts:
+                self._step(protocol.ConsentArrived(consent.sender, consent.message.survivors))
+        for reveal in self._session.read(Reveal):
+            if not reveal.contradicts:
+                self._take_reveal(reveal)
+        return self._state is not before
+
+    def _read_bundles(self) -> None:
+        for bundle in self._session.read(ShareBundle):
+            if not bundle.contradicts:
+                self._bundles[bundle.sender] = bundle
+        for client, bundle in list(self._bundles.items()):
+            if self._is_whole(client, bundle.message):
+                self._arrived("shares", bundle, bundle.message.keys)
+                del self._bundles[client]
+
+    def _read_reports(self) -> None:
+        for report in self._session.read(MaskedReport):
+            if not report.contradicts:
+                self._reports[report.sender] = report
+        for client, report in list(self._reports.items()):
+            if self._is_complete(client, report.message):
+                self._arrived("reports", report, report.message.shares)
+                del self._reports[client]
+
+    def _arrived(self, step: protocol.Step, received: Received[Any], follows: str) -> None:
+        """A client's first message of a step counts; a second, different one is an incident already."""
+        if not received.contradicts:
+            self._step(protocol.Arrived(step, received.sender, received.digest, follows))
+
+    def _is_advert(self, received: Received[KeyAdvert]) -> bool:
+        """Whether peers can use a client's keys; those of another client would let it open what is not for it."""
+        keys = (received.message.share_key, received.message.mask_key)
+        taken = {key for client, theirs in self._keys.items() if client != received.sender for key in theirs}
+        if taken & set(keys) or len(set(keys)) < len(keys) or not all(map(is_usable, keys)):
+            self._session.journal.note(received.sender, "advertised keys that cannot be used")
+            return False
+        self._keys.setdefault(received.sender, keys)
+        return True
+
+    def _is_whole(self, client: str, bundle: ShareBundle) -> bool:
+        """Whether a bundle has a parcel for each neighbour, and all of them are there."""
+        state = self._state
+        if not isinstance(state, protocol.CollectingShares) or client not in state.advertised:
+            return False
+        due = sorted(self._terms.neighbours(state.advertised)[client])
+        if [parcel.receiver for parcel in bundle.parcels] != due:
+            self._session.journal.note(client, "shared with others than its neighbours")
+            return False
+        try:
+            for parcel in bundle.parcels:
+                self._session.exchange.get_chunk(parcel.parcel)
+        except (ChunkMissingError, RemoteMisbehaviourError) as error:
+            self._session.journal.note("exchange", f"{error.message} (named by {client}'s bundle)")
+            return False
+        return True
+
+    def _is_complete(self, client: str, report: MaskedReport) -> bool:
+        """Whether all chunks of a report are there and open; one that cannot be counted is dropped."""
+        if not isinstance(self._state, protocol.CollectingReports):
+            return False
+        try:
+            for chunk in self._session.round.layout.chunks:
+                self._words(client, report, chunk)
+        except ChunkMissingError as error:
+            self._session.journal.note("exchange", f"{error.message} (named by {client}'s report)")
+            return False
+        except RemoteMisbehaviourError as error:
+            self._session.journal.note(error.party, f"{error.message} (named by {client}'s report)")
+            return False
+        return True
+
+    def _words(self, client: str, report: MaskedReport, chunk: Chunk) -> Words:
+        """A client's masked words of one chunk, (groups, columns)."""
+        chunks = self._session.round.layout.chunks
+        if len(report.chunks) != len(chunks):
+            raise RemoteMisbehaviourError(
+                f"the report has {len(report.chunks)} chunks, not {len(chunks)}", party=client
+            )
+        context = report_context(self._session, client, report.shares)
+        cipher = self._cipher(report.key, context, chunks=len(chunks))
+        data = self._session.exchange.get_chunk(report.chunks[chunk.index])
+        return words_from_bytes(cipher.open(chunk.index, data), chunk, sender=client)
+
+    def _cipher(self, key: SealedKey, context: Context, *, chunks: int) -> ChunkCipher:
+        content_key = open_secret(key.sealed, self._session.identity.opening, context)
+        if len(content_key) != KEY_BYTES:
+            raise RemoteMisbehaviourError("a sealed key has the wrong length", party=context.sender)
+        return ChunkCipher(content_key, context, count=chunks)
+
+    def _take_reveal(self, received: Received[Reveal]) -> None:
+        client, message = received.sender, received.message
+        context = reveal_context(self._session, client, message.survivors)
+        try:
+            data = self._cipher(message.key, context, chunks=1).open(0, message.shares)
+            revealed = decode(data, RevealedShares, party=client)
+        except RemoteMisbehaviourError as error:
+            self._session.journal.note(client, f"{error.message} (in revealed shares)")
+            return
+        self._step(protocol.RevealArrived(client, message.survivors, revealed.shares))
+
+    # ---- steps
+    def _close_if_due(self, waited_s: float) -> bool:
+        """Whether the present step was closed, because it has taken long enough."""
+        step = protocol.present_step(self._state)
+        if step != self._began[0]:
+            self._began = (step, waited_s)
+        if step is None or self._close_after_s is None or waited_s - self._began[1] < self._close_after_s:
+            return False
+        self._step(protocol.Closed(step))
+        return True
+
+    def _step(self, event: protocol.Event) -> None:
+        """Take one event: checkpoint the new state with its list, then send it."""
+        transition = protocol.step(self._terms, self._state, event)
+        if transition.state is self._state:
+            return
+        outgoing = []
+        for action in transition.actions:
+            if isinstance(action.message, SurvivorList):
+                # Before clients are asked to consent, so that a refusal leaves nothing behind.
+                check_release(self._session, [m.client for m in action.message.members])
+            outgoing.append(self._session.outgoing(action.message))
+        if isinstance(transition.state, protocol.Failed):
+            error = self._too_few(transition.state)
+            outgoing.append(self._abandoned(error.message, error.missing))
+        self._session.journal.checkpoint(state=msgspec.json.encode(transition.state), outgoing=outgoing)
+        self._state = transition.state
+        if outgoing:
+            self._session.send()
+
+    def _abandoned(self, reason: str, missing: tuple[str, ...] = ()) -> Outgoing:
+        message = Abandoned(**self._session.round.names, reason=reason[:1000], missing=missing)
+        return self._session.outgoing(message)
+
+    def _too_few(self, state: protocol.Failed) -> TooFewPartiesError:
+        return TooFewPartiesError(
+            f"{len(state.took_part)} clients took part in the step of {_WHAT[state.step]}, "
+            f"{self._terms.threshold} of {len(self._terms.clients)} are needed; missing: {', '.join(state.missing)}",
+            missing=state.missing,
+            hint="nothing was released and nothing will be in this round; the coordinator can start a new task",
+        )
+
+    # ---- release
+    def _release_or_go_on(self, state: protocol.Enough) -> None:
+        """Release the sum; if some of the shares are wrong, wait for those that may still come."""
+        try:
+            self._release(state)
+        except RemoteMisbehaviourError as error:
+            if error.party == "exchange":
+                raise
+            if protocol.waited_for(self._terms, state):
+                self._session.journal.note(error.party, error.message)
+                self._tried = state
+                return
+            # What clients did stays done, and nobody shall wait for a sum.
+            self._session.journal.checkpoint(outgoing=[self._abandoned(error.message)])
+            self._session.send()
+            raise
+
+    def _release(self, state: protocol.Enough) -> None:
+        session, round_ = self._session, self._session.round
+        reports = self._counted(MaskedReport, state.reported)
+        adverts = self._counted(KeyAdvert, state.advertised)
+        bundles = self._counted(ShareBundle, state.shared)
+
+        def parcel(sender: str, receiver: str) -> ShareParcel:
+            digest = next((p.parcel for p in bundles[sender].parcels if p.receiver == receiver), "")
+            return decode(session.exchange.get_chunk(digest), ShareParcel, party=sender)
+
+        with self._watch.phase("unmask"):
+            left = masks_left(self._terms, state, adverts=adverts, bundles=bundles, parcel=parcel)
+        members = tuple(
+            sorted(CountedReport(client=client, report=digest) for client, digest in state.reported.items())
+        )
+        session.journal.record_release(session.task.model.weights_digest, [m.client for m in members])
+        masking = Masking(round_, Binding(round_, state.keys), left)
+        content_key = session.journal.secret("aggregate", lambda: random_bytes(KEY_BYTES))
+        writer, digests = AggregateWriter(round_, session.name, content_key), []
+        with self._watch.phase("aggregate"):
+            for chunk, total in self._sums(reports):
+                masking.take_off(chunk, total)
+                self._check(chunk, total, len(members))
+                digests.append(session.exchange.put_chunk(writer.seal(chunk, total)))
+                self._progress("adding reports", chunk.index + 1, len(round_.layout.chunks))
+        messages: list[AnyMessage] = [
+            Vote(**round_.names, accepted=members),
+            Cohort(**round_.names, members=members),
+            AggregateShare(
+                **round_.names, members=members, parcel=Parcel(key=writer.key, chunks=tuple(digests))
+            ),
+        ]
+        session.journal.checkpoint(outgoing=[session.outgoing(message) for message in messages])
+        session.send()
+
+    def _check(self, chunk: Chunk, total: Words, cohort: int) -> None:
+        """Refuse what is no sum of pruning masks: counts above the cohort, rows with too many or too few votes."""
+        try:
+            unshard(chunk, [total], cohort_size=cohort)
+        except RemoteMisbehaviourError:
+            raise RemoteMisbehaviourError(
+                f"the unmasked sum of chunk {chunk.index} is not one of {cohort} pruning masks: at least one client "
+                "masked something else, and under masks nobody can say which",
+                party="one of the counted clients",
+                hint="nothing was released; the protocol additive checks each client's report",
+            ) from None
+
+    def _sums(self, reports: dict[str, MaskedReport]) -> Iterator[tuple[Chunk, Words]]:
+        for chunk in self._session.round.layout.chunks:
+            total = np.zeros(chunk.shape, np.uint64)
+            for client, report in sorted(reports.items()):
+                total += self._words(client, report, chunk)
+            yield chunk, total
+
+    def _counted(self, kind: type[C], members: Mapping[str, str]) -> dict[str, C]:
+        """The very messages that a list names, read again: they may have come before a restart."""
+        found: dict[str, C] = {}
+        for received in self._session.read(kind, again=True):
+            if members.get(received.sender) == received.digest:
+                found[received.sender] = received.message
+        if missing := sorted(set(members) - set(found)):
+            raise NotReadyError(
+                f"messages of {', '.join(missing)} are no longer in the exchange",
+                hint="let these clients run `secprune client run` again, then run this command again",
+            )
+        return found
+
+    def _result(self) -> AggregatorResult:
+        session = self._session
+        state = self._state
+        cohort = self._terms.in_order(state.reported) if isinstance(state, protocol.Enough) else ()
+        return AggregatorResult(
+            task_id=session.round.task_id,
+            rounds=1,
+            cohort=tuple(sorted(cohort)),
+            refused={},
+            bytes_sent=sum(len(message.envelope) for message in session.journal.outbox()),
+            seconds=self._watch.seconds,
+        )

@@ -1,0 +1,313 @@
+"""A client's part in a round of `pairwise`: it stays until it has revealed its shares, or is left out.
+
+Every step is checkpointed with the message that belongs to it before the message is sent, so a client that
+is stopped goes on where it was and never sends a second, different message. Its secrets of the round are
+in its own journal until it has revealed, and then forgotten.
+
+Source: Bonawitz et al. 2017 (doi 10.1145/3133956.3133982), fig. 4, user side.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from secprune.crypto.entropy import random_bytes
+from secprune.crypto.seal import KEY_BYTES, TAG_BYTES, ChunkCipher, seal_secret
+from secprune.errors import LocalMisuseError, TooFewPartiesError
+from secprune.exchange.api import ChunkMissingError
+from secprune.files import file_digest
+from secprune.ids import sha256
+from secprune.messages.codec import decode, encode
+from secprune.messages.pairwise import (
+    Consent,
+    KeyAdvert,
+    KeyList,
+    MaskedReport,
+    ParcelDigest,
+    Reveal,
+    RevealedShares,
+    ShareBundle,
+    ShareList,
+    ShareParcel,
+    SurvivorList,
+)
+from secprune.messages.types import SealedKey
+from secprune.packing import WORD_BYTES
+from secprune.parties.client import MASKS_FILE, SubmitResult, chunk_words
+from secprune.parties.progress import Progress, Stopwatch, silent
+from secprune.protocols.pairwise import client as protocol
+from secprune.protocols.pairwise.aggregator import list_digest
+from secprune.protocols.pairwise.keys import Binding
+from secprune.protocols.pairwise.masks import Masking
+from secprune.protocols.pairwise.terms import Terms
+from secprune.protocols.words import words_to_bytes
+from secprune.storage.masks import MaskFile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from secprune.crypto.seal import Context
+    from secprune.messages.types import CountedReport
+    from secprune.parties.session import AnyMessage, Patience, Session
+    from secprune.storage.journal import Outgoing
+
+L = TypeVar("L", KeyList, ShareList, SurvivorList)
+N = TypeVar("N", KeyAdvert, ShareBundle)
+
+
+def report_context(session: Session, client: str, shares: str) -> Context:
+    """What a masked report's content key and chunks are bound to: the list of shares whose masks it has."""
+    aggregator = session.task.names("aggregator")[0]
+    return Binding(session.round, shares).context("report", client, aggregator)
+
+
+def reveal_context(session: Session, client: str, survivors: str) -> Context:
+    """What a client's revealed shares are bound to: the very list of survivors that they are for."""
+    aggregator = session.task.names("aggregator")[0]
+    return Binding(session.round, survivors).context("reveal", client, aggregator)
+
+
+class PairwiseClient:
+    """One client at work on one round.
+
+    Args:
+        session: its open directory.
+        progress: told about long work.
+    """
+
+    def __init__(self, session: Session, *, progress: Progress = silent) -> None:
+        self._session, self._progress = session, progress
+        policy = session.config.policy.min_clients
+        self._terms = Terms(
+            round=session.round,
+            me=session.name,
+            min_clients=max(policy, session.task.protocol.min_clients),
+        )
+        stored = session.journal.state()
+        self._state: protocol.State = (
+            protocol.Idle() if stored is None else msgspec.json.decode(stored, type=protocol.State)
+        )
+        self._watch = Stopwatch()
+
+    def run(self, patience: Patience) -> SubmitResult:
+        """Take part until this client's shares are revealed.
+
+        Raises:
+            LocalMisuseError: there are no pruning masks, or they have changed since they were submitted.
+            TooFewPartiesError: the aggregator's list does not have this client.
+            RemoteMisbehaviourError: the aggregator or a peer sent something that honest software never
+                sends; nothing is revealed.
+            NotReadyError: patience ran out; the same command goes on where this one stopped.
+        """
+        if not (self._session.work / MASKS_FILE).exists():
+            raise LocalMisuseError("there are no pruning masks yet", hint="run `secprune client prune` first")
+        self._session.send()
+        self._step(protocol.Begin())
+        while not isinstance(self._state, protocol.Revealed):
+            if isinstance(self._state, protocol.LeftOut):
+                raise TooFewPartiesError(
+                    f"the aggregator went on without this client (its list of {self._state.of})",
+                    missing=(self._session.name,),
+                    hint="nothing of this client is in the sum; ask the coordinator for a new task",
+                )
+            if not self._look():
+                self._session.check_abandoned()
+                patience.wait(self.waiting_for())
+        return self._result()
+
+    def waiting_for(self) -> str:
+        """What this client waits for, for people."""
+        match self._state:
+            case protocol.Shared():
+                return f"{self._terms.aggregator}'s list of shares"
+            case protocol.Advertised():
+                return f"{self._terms.aggregator}'s list of keys"
+            case protocol.Consented(consents=consents):
+                return f"{self._terms.threshold - len(consents)} more consents to the list of survivors"
+            case protocol.Masked():
+                return f"{self._terms.aggregator}'s list of survivors"
+            case _:
+                return "nothing"
+
+    # ---- reading
+    def _look(self) -> bool:
+        """Take the next event, if its messages are all there."""
+        match self._state:
+            case protocol.Consented():
+                return self._take_consents(self._state)
+            case protocol.Shared():
+                return self._take_shares()
+            case protocol.Advertised():
+                return self._take_keys()
+            case protocol.Masked():
+                return self._take_survivors()
+            case _:
+                return False
+
+    def _take_keys(self) -> bool:
+        found = self._one_list(KeyList)
+        members = _members(found.members) if found else {}
+        adverts = self._named(KeyAdvert, members)
+        if found is None or adverts is None:
+            return False
+        self._step(protocol.KeysListed(list_digest(found), members, adverts, self._own("keys")))
+        return True
+
+    def _take_shares(self) -> bool:
+        found = self._one_list(ShareList)
+        members = _members(found.members) if found else {}
+        bundles = self._named(ShareBundle, members)
+        if found is None or bundles is None:
+            return False
+        parcels = {}
+        for client, bundle in bundles.items():
+            for parcel in bundle.parcels:
+                if parcel.receiver == self._session.name:
+                    try:
+                        data = self._session.exchange.get_chunk(parcel.parcel)
+                    except ChunkMissingError as error:
+                        self._session.journal.note(
+                            "exchange", f"{error.message} (named by {client}'s bundle)"
+                        )
+                        return False
+                    parcels[client] = decode(data, ShareParcel, party=client)
+        own = self._own("bundles")
+        event = protocol.SharesListed(list_digest(found), found.keys, members, bundles, parcels, own)
+        self._step(event)
+        return True
+
+    def _take_survivors(self) -> bool:
+        found = self._one_list(SurvivorList)
+        if found is None:
+            return False
+        members, own = _members(found.members), self._own("masked-reports")
+        self._step(protocol.SurvivorsListed(list_digest(found), found.shares, members, own))
+        return True
+
+    def _take_consents(self, before: protocol.Consented) -> bool:
+        self._one_list(SurvivorList, before.survivors)
+        for received in self._session.read(Consent, again=True):
+            self._step(protocol.ConsentSeen(received.sender, received.message.survivors))
+        return self._state is not before
+
+    def _one_list(self, kind: type[L], accepted: str | None = None) -> L | None:
+        """The aggregator's only list of a kind; two different ones are evidence against it."""
+        found: L | None = None
+        for received in self._session.read(kind, again=True):
+            same = found is None or list_digest(received.message) == list_digest(found)
+            if received.contradicts or not same or accepted not in (None, list_digest(received.message)):
+                raise self._terms.equivocation(f"{received.sender} signed two different lists")
+            found = received.message
+        return found
+
+    def _named(self, kind: type[N], members: Mapping[str, str]) -> dict[str, N] | None:
+        """The very messages that a list names, by client; None if some are not there (yet)."""
+        found: dict[str, N] = {}
+        for received in self._session.read(kind, again=True):
+            if members.get(received.sender) == received.digest:
+                found[received.sender] = received.message
+        return found if len(found) == len(members) else None
+
+    def _own(self, phase: str) -> str:
+        return next((sha256(m.envelope) for m in self._session.journal.outbox() if m.phase == phase), "")
+
+    # ---- acting
+    def _step(self, event: protocol.Event) -> None:
+        """Take one event: checkpoint the new state with its messages, then send them."""
+        transition = protocol.step(self._terms, self._state, event, random_bytes)
+        if transition.state is self._state:
+            return
+        outgoing = [self._message(transition.state, action) for action in transition.actions]
+        self._session.journal.checkpoint(state=msgspec.json.encode(transition.state), outgoing=outgoing)
+        self._state = transition.state
+        if outgoing:
+            self._session.send()
+
+    def _message(self, state: protocol.State, action: protocol.Action) -> Outgoing:
+        names = self._session.round.names
+        message: AnyMessage
+        match action:
+            case protocol.Advertise(share_key=share_key, mask_key=mask_key):
+                message = KeyAdvert(**names, share_key=share_key, mask_key=mask_key)
+            case protocol.Distribute(keys=keys, commitment=commitment):
+                parcels = tuple(
+                    ParcelDigest(receiver=peer, parcel=self._session.exchange.put_chunk(encode(parcel)))
+                    for peer, parcel in sorted(action.parcels.items())
+                )
+                message = ShareBundle(**names, keys=keys, commitment=commitment, parcels=parcels)
+            case protocol.Submit(shares=shares):
+                key, chunks = self._write_report(state)
+                message = MaskedReport(**names, shares=shares, key=key, chunks=chunks)
+            case protocol.GiveConsent(survivors=survivors):
+                message = Consent(**names, survivors=survivors)
+            case protocol.RevealShares(survivors=survivors):
+                message = self._reveal(survivors, action)
+        return self._session.outgoing(message)
+
+    def _write_report(self, state: protocol.State) -> tuple[SealedKey, tuple[str, ...]]:
+        """Mask and seal all words and put them into the exchange; the same bytes whenever it is done."""
+        assert isinstance(state, protocol.Masked)  # noqa: S101 - for the type checker
+        session, round_ = self._session, self._session.round
+        path = session.work / MASKS_FILE
+        # Other pruning masks under the same keystreams would tell the difference of the two.
+        digest = file_digest(path).encode()
+        if session.journal.secret("digest of the pruning masks", lambda: digest) != digest:
+            raise LocalMisuseError(
+                "the pruning masks have changed since their report was begun; only one counts in a round",
+                hint="restore the masks, or ask the coordinator for a new task",
+            )
+        masks = MaskFile(path, round_.matrices, task_id=round_.task_id)
+        masking = Masking(round_, Binding(round_, state.keys), protocol.masks_of(self._terms, state))
+        context = report_context(session, session.name, state.shares)
+
+        def draw() -> bytes:
+            content_key = random_bytes(KEY_BYTES)
+            sealing_key = session.task.party(self._terms.aggregator).sealing_key
+            return content_key + seal_secret(content_key, sealing_key, context)
+
+        # For other masks another key: the same one would tell their difference.
+        drawn = session.journal.secret(f"masked report of {state.shares}", draw)
+        cipher = ChunkCipher(drawn[:KEY_BYTES], context, count=len(round_.layout.chunks))
+        digests = []
+        with self._watch.phase("protect"):
+            for chunk in round_.layout.chunks:
+                words = chunk_words(masks, chunk)
+                masking.put_on(chunk, words)
+                data = cipher.seal(chunk.index, words_to_bytes(words))
+                digests.append(session.exchange.put_chunk(data))
+                self._progress("masking and sending chunks", chunk.index + 1, len(round_.layout.chunks))
+        return SealedKey(receiver=self._terms.aggregator, sealed=drawn[KEY_BYTES:]), tuple(digests)
+
+    def _reveal(self, survivors: str, action: protocol.RevealShares) -> Reveal:
+        session, round_ = self._session, self._session.round
+        context = reveal_context(session, session.name, survivors)
+        content_key = random_bytes(KEY_BYTES)
+        sealing_key = session.task.party(self._terms.aggregator).sealing_key
+        return Reveal(
+            **round_.names,
+            survivors=survivors,
+            key=SealedKey(
+                receiver=self._terms.aggregator, sealed=seal_secret(content_key, sealing_key, context)
+            ),
+            shares=ChunkCipher(content_key, context, count=1).seal(
+                0, encode(RevealedShares(shares=action.shares))
+            ),
+        )
+
+    def _result(self) -> SubmitResult:
+        chunks = self._session.round.layout.chunks
+        size = sum(chunk.words * WORD_BYTES + TAG_BYTES for chunk in chunks)
+        size += sum(len(message.envelope) for message in self._session.journal.outbox())
+        return SubmitResult(
+            report=self._own("masked-reports"),
+            bytes_sent=size,
+            bits_per_weight=round(8 * size / self._session.round.layout.weights, 4),
+            chunks=len(chunks),
+            seconds=self._watch.seconds,
+        )
+
+
+def _members(counted: Sequence[CountedReport]) -> dict[str, str]:
+    return {member.client: member.report for member in counted}

@@ -1,0 +1,360 @@
+"""A study in one thread: real parties and journals over an exchange that loses, delays, doubles and shuffles.
+
+`World` runs one party at a time until it waits, ends or is killed. All chance comes from one generator, so a
+schedule is repeated by its seed. A party that is killed keeps nothing but its journal and its files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import tempfile
+from collections import defaultdict
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from secprune.errors import (
+    LocalEnvironmentError,
+    NotReadyError,
+    RemoteMisbehaviourError,
+    SecpruneError,
+)
+from secprune.exchange.api import ChunkMissingError
+from secprune.exchange.directory import DirectoryExchange
+from secprune.ids import sha256
+from secprune.parties.config import read_party_file
+from secprune.parties.coordinator import Coordinator
+from secprune.parties.pairwise.aggregator import PairwiseAggregator
+from secprune.parties.pairwise.client import PairwiseClient
+from secprune.parties.session import Patience, Session
+from secprune.protocols.api import Round
+from secprune.storage.journal import Journal
+
+
+@contextlib.contextmanager
+def fast_directory():
+    """A new directory, in memory where there is one: a round makes hundreds of durable writes."""
+    memory = Path("/dev/shm")
+    base = memory if os.access(memory, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="secprune-test-", dir=base) as directory:
+        yield Path(directory)
+
+
+class Crash(BaseException):
+    """The process is killed here. No `except Exception` sees it, as none sees SIGKILL."""
+
+
+class Waiting(BaseException):
+    """The party would sleep now; it goes on at its next turn."""
+
+
+@dataclass
+class Rates:
+    """How often each fault happens, from 0 (never) to 1."""
+
+    delayed: float = 0  # a message or chunk is seen by others some turns later
+    lost: float = 0  # a message is never seen, unless its sender is started again
+    lost_chunk: float = 0  # a chunk likewise
+    stale: float = 0  # a listing shows only some of what is there
+    doubled: float = 0  # a message is posted twice, and listed twice
+    unread: float = 0  # a chunk does not come at this attempt: missing, cut off, or the disk fails
+    killed: float = 0  # a party is killed at a checkpoint, a post or a chunk, before it or after it
+    stopped: float = 0  # a party is killed where it waits
+
+    def calm(self):
+        """From now on nothing goes wrong."""
+        for rate in fields(self):
+            setattr(self, rate.name, 0)
+
+
+class FaultyExchange:
+    """One party's view of the exchange (see `secprune.exchange.api.Exchange`)."""
+
+    def __init__(self, world, name):
+        self._world, self._name, self._board = world, name, world.board
+        self.muted = False  # a party that only goes on after a wait has sent its messages already
+
+    def post(self, topic, envelope):
+        world = self._world
+        if self.muted:
+            return sha256(envelope)
+        world.posted[topic.phase].setdefault(sha256(envelope), (self._name, envelope))
+        world.maybe_crash()
+        if world.happens("lost"):
+            return sha256(envelope)
+        digest = self._board.post(topic, envelope)
+        if world.happens("doubled"):
+            self._board.post(topic, envelope)
+        world.maybe_delay(digest)
+        world.maybe_crash()
+        return digest
+
+    def messages(self, topic, *, known=()):
+        self.muted = False
+        world = self._world
+        # By when they were posted first: digests differ between two runs of a schedule, and chance must not.
+        order = list(world.posted[topic.phase])
+        found = sorted(self._board.messages(topic, known=known), key=lambda item: _place(order, item[0]))
+        found = [item for item in found if item[0] not in world.hidden.get(self._name, ())]
+        found = [item for item in found if world.is_visible(item[0]) and not world.happens("stale")]
+        found += [item for item in found if world.happens("doubled")]
+        if world.rates.doubled or world.rates.delayed:
+            world.chance.shuffle(found)
+        yield from found
+
+    def put_chunk(self, data):
+        world = self._world
+        data = world.alter_chunk(self._name, data)
+        world.maybe_crash()
+        if world.happens("lost_chunk"):
+            return sha256(data)
+        digest = self._board.put_chunk(data)
+        world.maybe_delay(digest)
+        world.maybe_crash()
+        return digest
+
+    def get_chunk(self, digest):
+        world = self._world
+        self.muted = False
+        if not world.is_visible(digest):
+            raise ChunkMissingError(f"chunk {digest} is not in the exchange (yet)")
+        if world.happens("unread"):
+            raise world.chance.choice(
+                (
+                    ChunkMissingError(f"chunk {digest} is not in the exchange (yet)"),
+                    RemoteMisbehaviourError(f"chunk {digest} was altered in the exchange", party="exchange"),
+                    LocalEnvironmentError("cannot read the exchange: Input/output error"),
+                )
+            )
+        return self._board.get_chunk(digest)
+
+
+class FaultyJournal:
+    """A party's journal on disk, at whose writes the party may be killed."""
+
+    WRITES = ("secret", "checkpoint", "first_seen", "record_release", "note")
+
+    def __init__(self, world, journal):
+        self._world, self._journal = world, journal
+
+    def __getattr__(self, name):
+        attribute = getattr(self._journal, name)
+        if name not in self.WRITES:
+            return attribute
+
+        def write(*args, **options):
+            self._world.maybe_crash()
+            result = attribute(*args, **options)
+            self._world.maybe_crash()
+            return result
+
+        return write
+
+
+class LyingSession(Session):
+    """Lets a party sign something else than its software says (`World.lies`)."""
+
+    world = None
+
+    def outgoing(self, message, subject=""):
+        lie = self.world.lies.get((self.name, type(message)))
+        return super().outgoing(lie(message) if lie else message, subject)
+
+
+@dataclass
+class Party:
+    """One party: its process, if it runs, and how it ended."""
+
+    name: str
+    role: str
+    session: Session | None = None
+    machine: object = None
+    patience: Patience | None = None
+    outcome: object = None  # a result, or an error after which nothing can change
+    last: SecpruneError | None = None  # the last error of any kind
+    ended_before: object = None  # how it had ended before all parties were started again
+    gone: bool = False  # for good
+    starts: int = 0
+
+    @property
+    def over(self):
+        return self.gone or self.outcome is not None
+
+    @property
+    def waits_for(self):
+        return self.machine.waiting_for() if self.machine else ""
+
+
+@dataclass
+class World:
+    """All parties of a small study of `pairwise`, each with a journal of its own under `root`."""
+
+    study: object
+    root: object
+    seed: int = 0
+    rates: Rates = field(default_factory=Rates)
+    close_after_s: float | None = None
+    timeout_s: float | None = None
+    alter: dict = field(default_factory=dict)  # by party: what becomes of a chunk before it is sent
+    lies: dict = field(
+        default_factory=dict
+    )  # by party and type: what becomes of a message before it is signed
+    hidden: dict = field(default_factory=dict)  # by party: digests that the exchange does not show it
+
+    def __post_init__(self):
+        self.chance = random.Random(self.seed)
+        self.now = 0.0
+        self.acting = ""
+        self.posted = defaultdict(dict)  # all messages ever posted, by phase and digest: (sender, envelope)
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.board = DirectoryExchange(self.root / "exchange")
+        self.round = Round.of(self.study.task)
+        self._visible = {}
+        roster = [(party.name, party.role) for party in self.study.task.parties]
+        self.parties = {name: Party(name, role) for name, role in roster}
+        self.clients = [self.parties[name] for name in self.study.clients]
+        self.aggregator = self.parties[self.study.aggregators[0]]
+        self.coordinator = self.parties[self.study.task.coordinator.name]
+
+    # ---- faults
+    def happens(self, what):
+        rate = getattr(self.rates, what)
+        return bool(rate) and self.chance.random() < rate
+
+    def maybe_crash(self):
+        if self.happens("killed"):
+            raise Crash
+
+    def maybe_delay(self, digest):
+        if digest not in self._visible and self.happens("delayed"):
+            self._visible[digest] = self.now + self.chance.randint(1, 40)
+
+    def is_visible(self, digest):
+        return self._visible.get(digest, 0) <= self.now
+
+    def alter_chunk(self, name, data):
+        return self.alter[name](data) if name in self.alter else data
+
+    def calm(self):
+        """All faults stop; everybody is started again, and so sends again what was lost.
+
+        That goes for parties that had ended, too: they must end in the same way (`Party.ended_before`).
+        """
+        self.rates.calm()
+        self._visible.clear()
+        for party in self.parties.values():
+            self.stop(party)
+            party.ended_before, party.outcome = party.outcome, None
+
+    # ---- parties
+    def start(self, party):
+        directory = self.root / party.name if party.role == "coordinator" else self.study.root / party.name
+        directory.mkdir(exist_ok=True)
+        path = self.root / f"{party.name}.sqlite"
+        journal = Journal(path, task_id=self.round.task_id, round_index=self.round.index)
+        party.session = LyingSession(
+            directory,
+            read_party_file(self.study.root / party.name),
+            self.study.task.party(party.name),
+            self.study.identities[party.name],
+            self.study.task,
+            self.round,
+            FaultyExchange(self, party.name),
+            FaultyJournal(self, journal),
+        )
+        party.session.world = self
+        party.patience = Patience(self.timeout_s, poll_s=1, clock=lambda: self.now, sleep=_wait)
+        party.starts += 1
+        if party.role == "client":
+            party.machine = PairwiseClient(party.session)
+        elif party.role == "aggregator":
+            party.machine = PairwiseAggregator(party.session, close_after_s=self.close_after_s)
+        else:
+            party.machine = Coordinator(party.session)
+
+    def stop(self, party):
+        """Kill it: what is not in its journal is lost."""
+        if party.session is not None:
+            party.session.journal.close()
+        party.session = party.machine = party.patience = None
+
+    def turn(self, party):
+        """Let a party run until it waits, ends or is killed."""
+        self.now += 1
+        self.acting = party.name
+        if party.over:
+            return
+        try:
+            if party.machine is None:
+                self.start(party)
+            else:
+                party.session.exchange.muted = True
+            party.outcome = party.machine.run(party.patience)
+            self.stop(party)
+        except Waiting:
+            if self.happens("stopped"):
+                self.stop(party)
+        except Crash:
+            self.stop(party)
+        except SecpruneError as error:
+            party.last = error
+            party.outcome = error if self._is_final(error) else None
+            self.stop(party)
+
+    def sweep(self):
+        """One turn of every party, in random order."""
+        parties = list(self.parties.values())
+        self.chance.shuffle(parties)
+        for party in parties:
+            self.turn(party)
+
+    def run_until_quiet(self, sweeps=60):
+        """Let all parties take turns until everybody has ended, or nothing can happen any more."""
+        for _ in range(sweeps):
+            if all(party.over for party in self.parties.values()):
+                return
+            self.sweep()
+
+    def close(self):
+        for party in self.parties.values():
+            self.stop(party)
+
+    @staticmethod
+    def _is_final(error):
+        """Whether starting the party again gives the same error, as an operator would see it."""
+        if isinstance(error, (NotReadyError, LocalEnvironmentError)):
+            return False
+        return not (isinstance(error, RemoteMisbehaviourError) and error.party == "exchange")
+
+    # ---- what came of it
+    def blamed(self):
+        """Members of the roster that any party has noted an incident about."""
+        found = set()
+        for party in self.parties.values():
+            path = self.root / f"{party.name}.sqlite"
+            if path.exists():
+                found |= {(party.name, *incident) for incident in self.incidents(party.name)}
+        return {incident for incident in found if incident[1] != "exchange"}
+
+    def incidents(self, name):
+        journal = Journal(
+            self.root / f"{name}.sqlite", task_id=self.round.task_id, round_index=self.round.index
+        )
+        with contextlib.closing(journal):
+            return journal.incidents()
+
+    def counts_file(self):
+        return next((self.root / self.coordinator.name).rglob("counts.safetensors"), None)
+
+    def envelopes(self, phase):
+        """All different messages of a phase that were ever posted, lost ones included: (sender, envelope)."""
+        return list(self.posted[phase].values())
+
+
+def _place(order, digest):
+    return order.index(digest) if digest in order else len(order)
+
+
+def _wait(_seconds):
+    raise Waiting
