@@ -220,7 +220,7 @@ def protect(
     masked = played.open_shares(name)
     file_digest(path)
     masking = Masking(round_, Binding(round_, masked.keys), played.masks(name, masked))
-    content_key, context = random_bytes(KEY_BYTES), _context(round_, "report", name)
+    content_key, context = random_bytes(KEY_BYTES), _context(round_, "report", name, masked.shares)
     sealed = seal_secret(content_key, round_.task.party("adder-0").sealing_key, context)
     cipher = ChunkCipher(content_key, context, count=len(round_.layout.chunks))
     digests = []
@@ -357,7 +357,9 @@ def _stages(
     file_digest(path)
     laps("digest of the masks")
     cipher = ChunkCipher(
-        random_bytes(KEY_BYTES), _context(round_, "report", name), count=len(round_.layout.chunks)
+        random_bytes(KEY_BYTES),
+        _context(round_, "report", name, masked.shares),
+        count=len(round_.layout.chunks),
     )
     with mock.patch.object(os, "fsync", timed_fsync), mock.patch.object(Keystream, "fill", timed_fill):
         for chunk in round_.layout.chunks:
@@ -484,7 +486,7 @@ def _sum_stages(
     def opened(
         name: str, report: MaskedReport, index: int
     ) -> np.ndarray[tuple[int, ...], np.dtype[np.uint64]]:
-        context = _context(round_, "report", name)
+        context = _context(round_, "report", name, report.shares)
         cipher = ChunkCipher(open_secret(report.key.sealed, opening, context), context, count=len(chunks))
         data = cipher.open(index, exchange.get_chunk(report.chunks[index]))
         return words_from_bytes(data, chunks[index], sender=name)
@@ -518,9 +520,9 @@ def _middle(n: int) -> str:
     return f"clinic-{n // 2}"
 
 
-def _context(round_: Round, purpose: str, name: str, survivors: str = "") -> Context:
-    """See `parties.pairwise.client`: what a report, or revealed shares, are bound to."""
-    return Binding(round_, survivors).context(purpose, name, "adder-0")
+def _context(round_: Round, purpose: str, name: str, follows: str) -> Context:
+    """See `parties.pairwise.client`: what a report, or revealed shares, are bound to; `follows` is a list."""
+    return Binding(round_, follows).context(purpose, name, "adder-0")
 
 
 def _digest(message: KeyAdvert | ShareBundle | ShareParcel | MaskedReport) -> str:

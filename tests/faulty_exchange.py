@@ -10,7 +10,7 @@ import contextlib
 import os
 import random
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -59,6 +59,7 @@ class Rates:
     stale: float = 0  # a listing shows only some of what is there
     doubled: float = 0  # a message is posted twice, and listed twice
     unread: float = 0  # a chunk does not come at this attempt: missing, cut off, or the disk fails
+    full: float = 0  # a write to the journal or the exchange fails: the disk is full
     killed: float = 0  # a party is killed at a checkpoint, a post or a chunk, before it or after it
     stopped: float = 0  # a party is killed where it waits
 
@@ -80,6 +81,7 @@ class FaultyExchange:
         if self.muted:
             return sha256(envelope)
         world.posted[topic.phase].setdefault(sha256(envelope), (self._name, envelope))
+        world.maybe_fail()
         world.maybe_crash()
         if world.happens("lost"):
             return sha256(envelope)
@@ -106,7 +108,9 @@ class FaultyExchange:
     def put_chunk(self, data):
         world = self._world
         data = world.alter_chunk(self._name, data)
+        world.maybe_fail()
         world.maybe_crash()
+        world.chunks[self._name].add(sha256(data))
         if world.happens("lost_chunk"):
             return sha256(data)
         digest = self._board.put_chunk(data)
@@ -144,9 +148,11 @@ class FaultyJournal:
             return attribute
 
         def write(*args, **options):
-            self._world.maybe_crash()
+            counted = name not in ("first_seen", "note")  # what only records what was read is read again
+            self._world.maybe_fail()
+            self._world.maybe_crash(counted=counted)
             result = attribute(*args, **options)
-            self._world.maybe_crash()
+            self._world.maybe_crash(counted=counted)
             return result
 
         return write
@@ -157,9 +163,9 @@ class LyingSession(Session):
 
     world = None
 
-    def outgoing(self, message, subject=""):
+    def outgoing(self, message, *args, **options):
         lie = self.world.lies.get((self.name, type(message)))
-        return super().outgoing(lie(message) if lie else message, subject)
+        return super().outgoing(lie(message) if lie else message, *args, **options)
 
 
 @dataclass
@@ -200,14 +206,20 @@ class World:
     lies: dict = field(
         default_factory=dict
     )  # by party and type: what becomes of a message before it is signed
+    crash_at: tuple = ()  # a party, and at which of its `points` it is killed, counted from 1
+    leaves: dict = field(default_factory=dict)  # by party: the phase after whose message it is gone for good
+    forgetful: tuple = ()  # parties that lose their journals; no such party can be safe
     hidden: dict = field(default_factory=dict)  # by party: digests that the exchange does not show it
 
     def __post_init__(self):
         self.chance = random.Random(self.seed)
         self.now = 0.0
         self.acting = ""
+        self.happened = Counter()  # faults, by kind
+        self.points = Counter()  # before and after how many writes each party could have been killed so far
         self.posted = defaultdict(dict)  # all messages ever posted, by phase and digest: (sender, envelope)
         self.root.mkdir(parents=True, exist_ok=True)
+        self.chunks = defaultdict(set)  # digests of all chunks ever sent, by sender
         self.board = DirectoryExchange(self.root / "exchange")
         self.round = Round.of(self.study.task)
         self._visible = {}
@@ -220,11 +232,18 @@ class World:
     # ---- faults
     def happens(self, what):
         rate = getattr(self.rates, what)
-        return bool(rate) and self.chance.random() < rate
+        happened = bool(rate) and self.chance.random() < rate
+        self.happened[what] += happened
+        return happened
 
-    def maybe_crash(self):
-        if self.happens("killed"):
+    def maybe_crash(self, *, counted=True):
+        self.points[self.acting] += counted
+        if self.happens("killed") or (counted and self.crash_at == (self.acting, self.points[self.acting])):
             raise Crash
+
+    def maybe_fail(self):
+        if self.happens("full"):
+            raise LocalEnvironmentError("cannot write: No space left on device")
 
     def maybe_delay(self, digest):
         if digest not in self._visible and self.happens("delayed"):
@@ -277,14 +296,23 @@ class World:
         """Kill it: what is not in its journal is lost."""
         if party.session is not None:
             party.session.journal.close()
+            if party.name in self.forgetful:
+                for path in self.root.glob(f"{party.name}.sqlite*"):
+                    path.unlink()
         party.session = party.machine = party.patience = None
 
     def turn(self, party):
         """Let a party run until it waits, ends or is killed."""
         self.now += 1
+        if not party.over:
+            self._act(party)
+        last = self.leaves.get(party.name)
+        if last == "" or (last in self.posted and party.name in {name for name, _ in self.envelopes(last)}):
+            self.stop(party)
+            party.gone = True
+
+    def _act(self, party):
         self.acting = party.name
-        if party.over:
-            return
         try:
             if party.machine is None:
                 self.start(party)

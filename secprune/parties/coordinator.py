@@ -11,6 +11,7 @@ import numpy as np
 from msgspec import Struct
 
 from secprune.errors import LocalMisuseError, RemoteMisbehaviourError, TooFewPartiesError
+from secprune.messages.pairwise import MaskedReport
 from secprune.messages.types import AggregateShare, CloseRound, Cohort, CountedReport, Report, Vote
 from secprune.parties.progress import Progress, Stopwatch, silent
 from secprune.protocols.additive.aggregate import AggregateReader, unshard
@@ -68,7 +69,8 @@ class Coordinator:
         while True:
             moved = self.look()
             self._check_votes()
-            if all(a in self._shares and a in self._cohorts for a in self._aggregators):
+            heard = self._votes, self._cohorts, self._shares  # an exchange may show a later one first
+            if all(name in messages for messages in heard for name in self._aggregators):
                 return self._combine(self._agreed_members())
             if not moved:
                 self._session.check_abandoned()
@@ -87,7 +89,8 @@ class Coordinator:
     def look(self) -> bool:
         """Read what is new in the exchange; whether there was anything."""
         moved = False
-        for report in self._session.read(Report):
+        kind = MaskedReport if self._session.task.protocol.name == "pairwise" else Report
+        for report in self._session.read(kind):
             self._reported.add(report.sender)
             self._progress("reports", len(self._reported), self._session.task.n_max)
             moved = True

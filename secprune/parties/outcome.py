@@ -54,6 +54,7 @@ def await_outcome(session: Session, patience: Patience) -> MaskFile:
     round_, path = session.round, session.work / AGREED_FILE
     if not path.exists():
         while (received := next(iter(session.read_one_each(RoundOutcome)), None)) is None:
+            session.check_abandoned()
             patience.wait(f"the agreed mask of round {round_.index}")
         if len(received.message.chunks) > 2 + mask_bytes(session) // CHUNK_BYTES:
             raise RemoteMisbehaviourError("the agreed mask is too large", party=received.sender)

@@ -21,7 +21,7 @@ from secprune.errors import (
     RemoteMisbehaviourError,
     TooFewPartiesError,
 )
-from secprune.exchange.api import Exchange, Phase, Topic
+from secprune.exchange.api import ChunkMissingError, Exchange, Phase, Topic
 from secprune.exchange.directory import open_exchange
 from secprune.files import environment_errors, read_bytes
 from secprune.ids import Role, short
@@ -61,7 +61,7 @@ from secprune.storage.keyfile import read_identity
 from secprune.task import PartySpec, Task, parse_task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from secprune.crypto.identity import Identity
@@ -162,17 +162,37 @@ class Session:
         return path
 
     # ---- sending
-    def outgoing(self, message: AnyMessage, subject: str = "") -> Outgoing:
-        """Sign a message, for a checkpoint."""
+    def outgoing(self, message: AnyMessage, subject: str = "", *, chunks: Iterable[bytes] = ()) -> Outgoing:
+        """Sign a message, for a checkpoint; `chunks` are small ones that it names."""
         envelope = sign(message, signer=self.name, identity=self.identity)
-        return Outgoing(PHASE_OF[type(message)], subject, envelope)
+        return Outgoing(PHASE_OF[type(message)], subject, envelope, tuple(chunks))
 
     def send(self) -> int:
         """Post everything this party has committed itself to; returns the bytes of all envelopes."""
         outbox = self.journal.outbox()
+        for data in self.journal.chunks():
+            self.exchange.put_chunk(data)
         for message in outbox:
             self.exchange.post(self._topic(message.phase), message.envelope)  # type: ignore[arg-type]
         return sum(len(message.envelope) for message in outbox)
+
+    def sent(self, kind: type[M]) -> M | None:
+        """This party's own message of a kind, if it has committed itself to one."""
+        for message in self.journal.outbox():
+            if message.phase == PHASE_OF[kind]:
+                return open_envelope(message.envelope, kind, signing_keys={self.name: self.card.signing_key})[
+                    1
+                ]
+        return None
+
+    def are_there(self, digests: Iterable[str]) -> bool:
+        """Whether all these chunks are in the exchange, undamaged."""
+        try:
+            for digest in digests:
+                self.exchange.get_chunk(digest)
+        except (ChunkMissingError, RemoteMisbehaviourError):
+            return False
+        return True
 
     # ---- reading
     def read(

@@ -28,6 +28,8 @@ CREATE TABLE IF NOT EXISTS secret (task TEXT, round INTEGER, purpose TEXT, value
 CREATE TABLE IF NOT EXISTS state (task TEXT, round INTEGER, value BLOB NOT NULL, PRIMARY KEY (task, round));
 CREATE TABLE IF NOT EXISTS outbox (task TEXT, round INTEGER, phase TEXT, subject TEXT, envelope BLOB NOT NULL,
     PRIMARY KEY (task, round, phase, subject));
+CREATE TABLE IF NOT EXISTS chunk (task TEXT, round INTEGER, phase TEXT, subject TEXT, place INTEGER,
+    data BLOB NOT NULL, PRIMARY KEY (task, round, phase, subject, place));
 CREATE TABLE IF NOT EXISTS inbox (task TEXT, round INTEGER, phase TEXT, sender TEXT, subject TEXT,
     digest TEXT NOT NULL, PRIMARY KEY (task, round, phase, sender, subject));
 CREATE TABLE IF NOT EXISTS row_sums (task TEXT, round INTEGER, report TEXT, value BLOB NOT NULL,
@@ -41,11 +43,15 @@ CREATE TABLE IF NOT EXISTS incident (task TEXT, round INTEGER, party TEXT, what 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message to send: phase, what it is about (a client's name, or ""), and its envelope."""
+    """A message to send: phase, what it is about (a client's name, or ""), its envelope, and small chunks it names.
+
+    Large chunks are not kept here: their sender makes them again, with the same bytes.
+    """
 
     phase: str
     subject: str
     envelope: bytes
+    chunks: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +119,15 @@ class Journal:
             if state is not None:
                 db.execute("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", (*self._key, state))
             for message in outgoing:
-                db.execute(
-                    "INSERT OR IGNORE INTO outbox VALUES (?, ?, ?, ?, ?)",
-                    (*self._key, message.phase, message.subject, message.envelope),
+                key = (*self._key, message.phase, message.subject)
+                new = db.execute(
+                    "INSERT OR IGNORE INTO outbox VALUES (?, ?, ?, ?, ?)", (*key, message.envelope)
                 )
+                if new.rowcount:
+                    db.executemany(
+                        "INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?)",
+                        [(*key, place, data) for place, data in enumerate(message.chunks)],
+                    )
 
     def outbox(self) -> list[Outgoing]:
         """All messages this party has committed itself to in this round."""
@@ -126,6 +137,14 @@ class Journal:
                 self._key,
             ).fetchall()
         return [Outgoing(phase, subject, bytes(envelope)) for phase, subject, envelope in rows]
+
+    def chunks(self) -> list[bytes]:
+        """The chunks that came with messages of the outbox."""
+        with _database_errors():
+            rows = self._db.execute(
+                "SELECT data FROM chunk WHERE task = ? AND round = ? ORDER BY rowid", self._key
+            ).fetchall()
+        return [bytes(data) for (data,) in rows]
 
     def first_seen(self, phase: str, sender: str, subject: str, digest: str) -> str:
         """Record a peer's message unless there is one; the digest of the one that stands."""

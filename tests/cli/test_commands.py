@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -34,6 +35,7 @@ def flat(text):
         ("keys", "new"),
         ("client",),
         ("client", "run"),
+        ("client", "submit"),
         ("aggregator", "run"),
         ("coordinator", "init"),
         ("demo",),
@@ -44,6 +46,15 @@ def test_help(command):
     done = secprune(*command, "--help")
     assert done.returncode == 0
     assert "Usage" in done.stdout
+
+
+def test_help_says_when_to_choose_which_protocol_and_who_waits():
+    init = flat(re.sub("[│╭╮╰╯─]", " ", secprune("coordinator", "init", "--help").stdout))
+    assert "pairwise: where there is only one aggregator; it learns the sum" in init
+    for command in ("submit", "run"):
+        shown = flat(re.sub("[│╭╮╰╯─]", " ", secprune("client", command, "--help").stdout))
+        assert "--timeout" in shown
+        assert "pairwise" in shown
 
 
 def test_keys_new(tmp_path):

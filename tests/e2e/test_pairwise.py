@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from small_study import make_study
 from tiny_models import make_checkpoint
 
 from secprune.messages.pairwise import KeyAdvert, MaskedReport, ShareBundle
+from secprune.parties.session import load_task
 from secprune_cli.demo.dropouts import Watch, choose_dropouts
+from secprune_cli.demo.referee import Referee
 
 CLIENTS = ("clinic-0", "clinic-1", "clinic-2", "clinic-3")
 STEPS = {KeyAdvert: "key-lists", ShareBundle: "bundle-lists", MaskedReport: "survivors"}
@@ -193,8 +196,14 @@ def test_a_demo_with_a_dropout_is_exact_over_the_survivors_and_names_who_dropped
     assert "radiology: killed after its shares" in flat(done.stderr)
     assert "up to 1 of 4 clients" in result["privacy"]["label"]
     assert "also to the aggregator" in result["privacy"]["label"]
-    provenance = json.loads((tmp_path / "out" / "pruned-model" / "secprune.json").read_text())
-    assert provenance["cohort_size"] == 3
+    pruned = tmp_path / "out" / "pruned-model"
+    assert json.loads((pruned / "secprune.json").read_text())["cohort_size"] == 3
+    # The comparison is over the survivors, and would not hold with the one that dropped out.
+    clients = [*result["cohort"], "radiology"]
+    seen = SimpleNamespace(model=model, output=tmp_path / "out", clients=clients, pruned_model=pruned)
+    task = load_task(tmp_path / "out" / "task.toml")
+    assert Referee(seen, task, counted=result["cohort"]).differing_bits() == 0
+    assert Referee(seen, task).differing_bits() > 0
 
 
 @pytest.mark.parametrize("schedule", ["one-shot", "iterative"])

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from secprune.ids import Role
 
 _POLL_S = 0.05
-_CLOSE_FLOOR_S, _BYTES_PER_S = 5, 40e6  # how long the slowest honest hospital may take for a step, generously
+_CLOSE_FLOOR_S, _BYTES_PER_S = 8, 40e6  # how long the slowest honest hospital may take for a step, generously
 
 
 class StudyPlan(Struct, frozen=True, kw_only=True):
@@ -168,12 +168,8 @@ class Consortium:
 
     def _run_round(self) -> None:
         closing = self._closing()
-        waits = (
-            f"the coordinator waits, and {', '.join(self.aggregators)}"
-            if not closing
-            else "the coordinator waits"
-        )
-        self._say(f"{waits}; the hospitals prune locally and submit their reports")
+        servers = ["coordinator", *([] if closing else self.aggregators)]
+        self._say(f"waiting: {', '.join(servers)}; the hospitals prune locally and submit their reports")
         watch = Watch(self.output / "exchange", load_task(self.output / "task.toml"))
         self._write_dropouts_party_files(watch)
         # Block by block, or in steps, every hospital waits for all others, so all must run at once.
@@ -190,7 +186,7 @@ class Consortium:
                     busy.append(client)
                     running.append(client)
                 # Where it is not to wait for ever, its time must not run while the hospitals prune.
-                if late and (not gone or watch.senders(KeyAdvert) == set(self.clients)):
+                if late and (not closing or watch.senders(KeyAdvert) == set(self.clients)):
                     if closing:
                         self._say(
                             f"  all have pruned; {late[0]} begins, and waits {closing[1]} s in each step"

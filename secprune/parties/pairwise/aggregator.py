@@ -16,7 +16,7 @@ import numpy as np
 
 from secprune.crypto.entropy import random_bytes
 from secprune.crypto.seal import KEY_BYTES, ChunkCipher, open_secret
-from secprune.errors import NotReadyError, RemoteMisbehaviourError, TooFewPartiesError
+from secprune.errors import ConfigurationError, NotReadyError, RemoteMisbehaviourError, TooFewPartiesError
 from secprune.exchange.api import ChunkMissingError
 from secprune.messages.codec import decode
 from secprune.messages.pairwise import (
@@ -104,7 +104,14 @@ class PairwiseAggregator:
             NotReadyError: patience ran out; the same command goes on where this one stopped.
         """
         self._session.send()
-        while not any(m.phase == "shares" for m in self._session.journal.outbox()):
+        share = self._session.sent(AggregateShare)
+        if (
+            share is not None
+            and isinstance(self._state, protocol.Enough)
+            and not self._session.are_there(share.parcel.chunks)
+        ):
+            self._write_sum(self._state)  # the same bytes again
+        while not self._is_released():
             moved = self._look()
             if isinstance(self._state, protocol.Failed):
                 raise self._too_few(self._state)
@@ -113,6 +120,9 @@ class PairwiseAggregator:
             elif not moved and not self._close_if_due(patience.waited_s):
                 patience.wait(self.waiting_for())
         return self._result()
+
+    def _is_released(self) -> bool:
+        return any(m.phase == "shares" for m in self._session.journal.outbox())
 
     def waiting_for(self) -> str:
         """What this aggregator waits for, for people."""
@@ -125,7 +135,12 @@ class PairwiseAggregator:
     def _look(self) -> bool:
         """Read what is new in the exchange; whether it changed anything."""
         before = self._state
-        for advert in self._session.read(KeyAdvert):
+        # Those that were accepted before a restart first: keys belong to whoever came first then.
+        accepted = protocol.accepted_adverts(before)
+        adverts = sorted(
+            self._session.read(KeyAdvert), key=lambda one: accepted.get(one.sender) != one.digest
+        )
+        for advert in adverts:
             if self._is_advert(advert):
                 self._arrived("keys", advert, "")
         self._read_bundles()
@@ -251,8 +266,7 @@ class PairwiseAggregator:
         outgoing = []
         for action in transition.actions:
             if isinstance(action.message, SurvivorList):
-                # Before clients are asked to consent, so that a refusal leaves nothing behind.
-                check_release(self._session, [m.client for m in action.message.members])
+                self._check_release([m.client for m in action.message.members])
             outgoing.append(self._session.outgoing(action.message))
         if isinstance(transition.state, protocol.Failed):
             error = self._too_few(transition.state)
@@ -266,10 +280,23 @@ class PairwiseAggregator:
         message = Abandoned(**self._session.round.names, reason=reason[:1000], missing=missing)
         return self._session.outgoing(message)
 
+    def _check_release(self, survivors: list[str]) -> None:
+        """Before clients are asked to consent, so that a refusal leaves nothing behind but its reason."""
+        try:
+            check_release(self._session, survivors)
+        except ConfigurationError as error:
+            self._session.journal.checkpoint(outgoing=[self._abandoned(error.message)])
+            self._session.send()
+            raise
+
     def _too_few(self, state: protocol.Failed) -> TooFewPartiesError:
+        least = max(self._terms.threshold, self._terms.min_clients if state.step == "reports" else 0)
+        needed = f"{least} of {len(self._terms.clients)} are needed"
+        if len(state.took_part) >= least:
+            needed = "but some of the shares are wrong, and no more came"
         return TooFewPartiesError(
-            f"{len(state.took_part)} clients took part in the step of {_WHAT[state.step]}, "
-            f"{self._terms.threshold} of {len(self._terms.clients)} are needed; missing: {', '.join(state.missing)}",
+            f"{len(state.took_part)} clients took part in the step of {_WHAT[state.step]}, {needed}; missing: "
+            f"{', '.join(state.missing)}",
             missing=state.missing,
             hint="nothing was released and nothing will be in this round; the coordinator can start a new task",
         )
@@ -293,6 +320,24 @@ class PairwiseAggregator:
 
     def _release(self, state: protocol.Enough) -> None:
         session, round_ = self._session, self._session.round
+        key, digests = self._write_sum(state)
+        members = tuple(
+            sorted(CountedReport(client=client, report=digest) for client, digest in state.reported.items())
+        )
+        messages: list[AnyMessage] = [
+            Vote(**round_.names, accepted=members),
+            Cohort(**round_.names, members=members),
+            AggregateShare(**round_.names, members=members, parcel=Parcel(key=key, chunks=digests)),
+        ]
+        outgoing = [session.outgoing(message) for message in messages]
+        # Not before: a sum that is refused is no release. Not later: without these messages nobody opens the chunks.
+        session.journal.record_release(session.task.model.weights_digest, [m.client for m in members])
+        session.journal.checkpoint(outgoing=outgoing)
+        session.send()
+
+    def _write_sum(self, state: protocol.Enough) -> tuple[SealedKey, tuple[str, ...]]:
+        """Take the masks off the sum, check it, and put it into the exchange, sealed; the same bytes every time."""
+        session, round_ = self._session, self._session.round
         reports = self._counted(MaskedReport, state.reported)
         adverts = self._counted(KeyAdvert, state.advertised)
         bundles = self._counted(ShareBundle, state.shared)
@@ -303,28 +348,16 @@ class PairwiseAggregator:
 
         with self._watch.phase("unmask"):
             left = masks_left(self._terms, state, adverts=adverts, bundles=bundles, parcel=parcel)
-        members = tuple(
-            sorted(CountedReport(client=client, report=digest) for client, digest in state.reported.items())
-        )
-        session.journal.record_release(session.task.model.weights_digest, [m.client for m in members])
         masking = Masking(round_, Binding(round_, state.keys), left)
         content_key = session.journal.secret("aggregate", lambda: random_bytes(KEY_BYTES))
         writer, digests = AggregateWriter(round_, session.name, content_key), []
         with self._watch.phase("aggregate"):
             for chunk, total in self._sums(reports):
                 masking.take_off(chunk, total)
-                self._check(chunk, total, len(members))
+                self._check(chunk, total, len(state.reported))
                 digests.append(session.exchange.put_chunk(writer.seal(chunk, total)))
                 self._progress("adding reports", chunk.index + 1, len(round_.layout.chunks))
-        messages: list[AnyMessage] = [
-            Vote(**round_.names, accepted=members),
-            Cohort(**round_.names, members=members),
-            AggregateShare(
-                **round_.names, members=members, parcel=Parcel(key=writer.key, chunks=tuple(digests))
-            ),
-        ]
-        session.journal.checkpoint(outgoing=[session.outgoing(message) for message in messages])
-        session.send()
+        return writer.key, tuple(digests)
 
     def _check(self, chunk: Chunk, total: Words, cohort: int) -> None:
         """Refuse what is no sum of pruning masks: counts above the cohort, rows with too many or too few votes."""

@@ -105,6 +105,10 @@ class PairwiseClient:
             raise LocalMisuseError("there are no pruning masks yet", hint="run `secprune client prune` first")
         self._session.send()
         self._step(protocol.Begin())
+        if isinstance(self._state, protocol.Masked):
+            report = self._session.sent(MaskedReport)
+            if report is not None and not self._session.are_there(report.chunks):
+                self._write_report(self._state)  # the same bytes again
         while not isinstance(self._state, protocol.Revealed):
             if isinstance(self._state, protocol.LeftOut):
                 raise TooFewPartiesError(
@@ -232,14 +236,13 @@ class PairwiseClient:
             case protocol.Advertise(share_key=share_key, mask_key=mask_key):
                 message = KeyAdvert(**names, share_key=share_key, mask_key=mask_key)
             case protocol.Distribute(keys=keys, commitment=commitment):
-                parcels = tuple(
-                    ParcelDigest(receiver=peer, parcel=self._session.exchange.put_chunk(encode(parcel)))
-                    for peer, parcel in sorted(action.parcels.items())
-                )
+                chunks = {peer: encode(parcel) for peer, parcel in sorted(action.parcels.items())}
+                parcels = tuple(ParcelDigest(receiver=p, parcel=sha256(data)) for p, data in chunks.items())
                 message = ShareBundle(**names, keys=keys, commitment=commitment, parcels=parcels)
+                return self._session.outgoing(message, chunks=chunks.values())
             case protocol.Submit(shares=shares):
-                key, chunks = self._write_report(state)
-                message = MaskedReport(**names, shares=shares, key=key, chunks=chunks)
+                key, digests = self._write_report(state)
+                message = MaskedReport(**names, shares=shares, key=key, chunks=digests)
             case protocol.GiveConsent(survivors=survivors):
                 message = Consent(**names, survivors=survivors)
             case protocol.RevealShares(survivors=survivors):
@@ -300,6 +303,7 @@ class PairwiseClient:
         chunks = self._session.round.layout.chunks
         size = sum(chunk.words * WORD_BYTES + TAG_BYTES for chunk in chunks)
         size += sum(len(message.envelope) for message in self._session.journal.outbox())
+        size += sum(map(len, self._session.journal.chunks()))
         return SubmitResult(
             report=self._own("masked-reports"),
             bytes_sent=size,

@@ -221,6 +221,13 @@ def present_step(state: State) -> Step | None:
             return "consents"
 
 
+def accepted_adverts(state: State) -> Mapping[str, str]:
+    """Digests of the advertisements that were accepted, by client."""
+    if isinstance(state, Failed):
+        return {}
+    return state.arrived if isinstance(state, CollectingKeys) else state.advertised
+
+
 def _arrived(terms: Terms, state: State, event: Arrived) -> Transition:
     if event.step != present_step(state) or event.client not in waited_for(terms, state):
         return Transition(state)
