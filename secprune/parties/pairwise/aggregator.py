@@ -208,8 +208,8 @@ class PairwiseAggregator:
         if not isinstance(self._state, protocol.CollectingReports):
             return False
         try:
-            for chunk in self._session.round.layout.chunks:
-                self._words(client, report, chunk)
+            for _ in self._words(client, report):
+                pass
         except ChunkMissingError as error:
             self._session.journal.note("exchange", f"{error.message} (named by {client}'s report)")
             return False
@@ -218,8 +218,8 @@ class PairwiseAggregator:
             return False
         return True
 
-    def _words(self, client: str, report: MaskedReport, chunk: Chunk) -> Words:
-        """A client's masked words of one chunk, (groups, columns)."""
+    def _words(self, client: str, report: MaskedReport) -> Iterator[Words]:
+        """A client's masked words, (groups, columns), chunk by chunk; its key is opened once."""
         chunks = self._session.round.layout.chunks
         if len(report.chunks) != len(chunks):
             raise RemoteMisbehaviourError(
@@ -227,8 +227,10 @@ class PairwiseAggregator:
             )
         context = report_context(self._session, client, report.shares)
         cipher = self._cipher(report.key, context, chunks=len(chunks))
-        data = self._session.exchange.get_chunk(report.chunks[chunk.index])
-        return words_from_bytes(cipher.open(chunk.index, data), chunk, sender=client)
+        get = self._session.exchange.get_chunk
+        for chunk, digest in zip(chunks, report.chunks, strict=True):
+            # Bound to no name: the readers of all clients wait here, each would keep a chunk in memory.
+            yield words_from_bytes(cipher.open(chunk.index, get(digest)), chunk, sender=client)
 
     def _cipher(self, key: SealedKey, context: Context, *, chunks: int) -> ChunkCipher:
         content_key = open_secret(key.sealed, self._session.identity.opening, context)
@@ -372,10 +374,11 @@ class PairwiseAggregator:
             ) from None
 
     def _sums(self, reports: dict[str, MaskedReport]) -> Iterator[tuple[Chunk, Words]]:
+        readers = [self._words(client, report) for client, report in sorted(reports.items())]
         for chunk in self._session.round.layout.chunks:
             total = np.zeros(chunk.shape, np.uint64)
-            for client, report in sorted(reports.items()):
-                total += self._words(client, report, chunk)
+            for words in readers:
+                total += next(words)
             yield chunk, total
 
     def _counted(self, kind: type[C], members: Mapping[str, str]) -> dict[str, C]:
