@@ -23,7 +23,6 @@ from secprune.pruning.perplexity import perplexity
 from secprune.pruning.selection import final_mask, magnitude_key, tie_seed
 from secprune.pruning.tensorfile import CheckpointFiles
 from secprune.task import PruningSpec
-from secprune_cli.demo.material import read_hospitals
 from secprune_cli.experiment.bench import Bench
 from secprune_cli.experiment.grid import Cell
 from secprune_cli.experiment.material import Material, fewer_merges
@@ -33,25 +32,6 @@ from secprune_cli.experiment.store import MaskCache
 
 LENGTH = 16
 CELL = Cell(clients=3, windows=3, texts=2, seed=1)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    return make_checkpoint(tmp_path_factory.mktemp("model") / "tiny", "llama", seed=3)
-
-
-@pytest.fixture(scope="module")
-def notes(tmp_path_factory):
-    """Four hospitals of ten notes."""
-    directory = tmp_path_factory.mktemp("notes")
-    for index in range(4):
-        (directory / f"clinic-{index}.txt").write_text("\n\n".join(NOTES[10 * index : 10 * index + 10]))
-    return directory
-
-
-@pytest.fixture
-def hospitals(notes):
-    return read_hospitals(data=notes, clients=None)
 
 
 def simulation(directory, checkpoint, hospitals, **options):

@@ -9,10 +9,9 @@ import sys
 
 import msgspec
 import pytest
-from tiny_models import NOTES, make_checkpoint
+from tiny_models import make_checkpoint
 
 from secprune.errors import ConfigurationError, LocalMisuseError
-from secprune_cli.demo.material import read_hospitals
 from secprune_cli.experiment.grid import Cell, parse_grid
 from secprune_cli.experiment.plan import measurements
 from secprune_cli.experiment.report import write_report
@@ -37,25 +36,6 @@ sparsity = ["1/2", "3/5"]
 name = "pruner"
 local_pruner = ["wanda", "magnitude"]
 """
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    return make_checkpoint(tmp_path_factory.mktemp("model") / "tiny", "llama", seed=3)
-
-
-@pytest.fixture(scope="module")
-def notes(tmp_path_factory):
-    """Four hospitals of ten notes."""
-    directory = tmp_path_factory.mktemp("notes")
-    for index in range(4):
-        (directory / f"clinic-{index}.txt").write_text("\n\n".join(NOTES[10 * index : 10 * index + 10]))
-    return directory
-
-
-@pytest.fixture
-def hospitals(notes):
-    return read_hospitals(data=notes, clients=None)
 
 
 def measured(directory, checkpoint, hospitals, grid=GRID, **options):
