@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from benchmarks.figures import MILLION, Figure, interleaved
-from benchmarks.pairwise import PairwiseRound, PairwiseStudy, timed_protect
+from benchmarks.pairwise import timed_protect
+from benchmarks.pairwise_round import PairwiseRound, PairwiseStudy
 
 if TYPE_CHECKING:
     from collections.abc import Callable

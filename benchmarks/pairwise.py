@@ -6,11 +6,9 @@ import os
 import shutil
 import statistics
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from unittest import mock
 
-import msgspec
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
@@ -18,7 +16,8 @@ from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from benchmarks import naive
 from benchmarks.figures import MILLION, Figure, Laps, interleaved, timed
-from benchmarks.study import LLAMA_SHAPES, Shapes, Study
+from benchmarks.pairwise_round import PairwiseRound, PairwiseStudy, digest, round_context
+from benchmarks.study import LLAMA_SHAPES, Shapes
 from secprune.crypto.entropy import random_bytes
 from secprune.crypto.envelope import sign
 from secprune.crypto.expand import PIECE_WORDS, Keystream
@@ -29,35 +28,24 @@ from secprune.ids import sha256
 from secprune.messages.codec import encode
 from secprune.messages.pairwise import (
     Consent,
-    KeyAdvert,
-    KeyList,
     MaskedReport,
-    ParcelDigest,
     Reveal,
     RevealedShares,
-    ShareBundle,
-    ShareList,
-    ShareParcel,
-    SurvivorList,
 )
 from secprune.messages.types import SealedKey
 from secprune.packing import WORD_BYTES, digits_per_word, pack
 from secprune.parties.client import chunk_words
 from secprune.protocols.additive.aggregate import AggregateWriter, unshard
-from secprune.protocols.api import Round
-from secprune.protocols.pairwise import aggregator, client, unmask
+from secprune.protocols.pairwise import aggregator
 from secprune.protocols.pairwise.keys import Binding
 from secprune.protocols.pairwise.masks import Masking
-from secprune.protocols.pairwise.terms import Terms
 from secprune.protocols.words import words_from_bytes, words_to_bytes
-from secprune.task import ProtocolSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from secprune.crypto.seal import Context
-    from secprune.protocols.pairwise.masks import Mask
+    from secprune.packing import Words
     from secprune.storage.masks import MaskFile
 
 SECTION = "pairwise"
@@ -76,139 +64,6 @@ def run(root: Path, repeats: int) -> list[Figure]:
     return figures
 
 
-# ---- a round up to what is measured, with the real states and the real keys
-class PairwiseStudy(Study):
-    """A task of `pairwise` over `shapes`, with one aggregator, and everybody's keys."""
-
-    def __init__(self, shapes: Shapes, *, clients: int) -> None:
-        super().__init__(shapes, clients=clients)
-        self.task = msgspec.structs.replace(
-            self.task,
-            protocol=ProtocolSpec(name="pairwise", min_clients=3),
-            parties=tuple(party for party in self.task.parties if party.name != "adder-1"),
-        )
-        self.round = Round.of(self.task)
-        self.clients = self.task.names("client")
-
-
-@dataclass
-class PairwiseRound:
-    """One round in memory: every client has dealt its shares; what is measured goes on from there."""
-
-    study: PairwiseStudy
-    terms: dict[str, Terms] = field(init=False)
-    server: aggregator.State = field(default_factory=aggregator.CollectingKeys)
-    states: dict[str, client.State] = field(default_factory=dict)
-    adverts: dict[str, KeyAdvert] = field(default_factory=dict)
-    bundles: dict[str, ShareBundle] = field(default_factory=dict)
-    parcels: dict[tuple[str, str], ShareParcel] = field(default_factory=dict)
-    lists: dict[type, KeyList | ShareList | SurvivorList] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        round_ = self.study.round
-        self.terms = {
-            name: Terms(round=round_, me=name, min_clients=3) for name in (*self.study.clients, "adder-0")
-        }
-        for name in self.study.clients:
-            advertise = self._step(name, client.Begin())
-            assert isinstance(advertise, client.Advertise)
-            self.adverts[name] = KeyAdvert(
-                **round_.names, share_key=advertise.share_key, mask_key=advertise.mask_key
-            )
-            self.feed(aggregator.Arrived("keys", name, _digest(self.adverts[name])))
-        keys = self.lists[KeyList]
-        members = {m.client: m.report for m in keys.members}
-        for name in self.study.clients:
-            listed = client.KeysListed(
-                aggregator.list_digest(keys), members, self.adverts, _digest(self.adverts[name])
-            )
-            deal = self._step(name, listed)
-            assert isinstance(deal, client.Distribute)
-            parcels = []
-            for peer, parcel in sorted(deal.parcels.items()):
-                self.parcels[name, peer] = parcel
-                parcels.append(ParcelDigest(receiver=peer, parcel=_digest(parcel)))
-            self.bundles[name] = ShareBundle(
-                **round_.names, keys=deal.keys, commitment=deal.commitment, parcels=tuple(parcels)
-            )
-        for name in self.study.clients:
-            bundle = self.bundles[name]
-            self.feed(aggregator.Arrived("shares", name, _digest(bundle), bundle.keys))
-
-    def _step(self, name: str, event: client.Event) -> client.Action | None:
-        transition = client.step(self.terms[name], self.states.get(name, client.Idle()), event, random_bytes)
-        self.states[name] = transition.state
-        return transition.actions[0] if transition.actions else None
-
-    def feed(self, event: aggregator.Event) -> None:
-        """An event for the aggregator."""
-        transition = aggregator.step(self.terms["adder-0"], self.server, event)
-        self.server = transition.state
-        for action in transition.actions:
-            self.lists[type(action.message)] = action.message
-
-    def shares_listed(self, name: str) -> client.SharesListed:
-        """What a client is shown before it masks its words."""
-        shares = self.lists[ShareList]
-        assert isinstance(shares, ShareList)
-        return client.SharesListed(
-            digest=aggregator.list_digest(shares),
-            keys=shares.keys,
-            members={m.client: m.report for m in shares.members},
-            bundles=self.bundles,
-            parcels={peer: self.parcels[peer, name] for peer in self.study.clients if peer != name},
-            own=_digest(self.bundles[name]),
-        )
-
-    def open_shares(self, name: str) -> client.Masked:
-        """Open what the others dealt to a client: its state with all masks. Its present state stays."""
-        masked = client.step(
-            self.terms[name], self.states[name], self.shares_listed(name), random_bytes
-        ).state
-        assert isinstance(masked, client.Masked)
-        return masked
-
-    def masks(self, name: str, masked: client.Masked) -> list[Mask]:
-        """All masks of a client."""
-        return client.masks_of(self.terms[name], masked)
-
-    def reveal(self, reports: dict[str, str]) -> dict[str, client.RevealShares]:
-        """From the digests of the survivors' reports to enough shares; what each survivor reveals."""
-        shares = aggregator.list_digest(self.lists[ShareList])
-        for name in self.study.clients:
-            self.states[name] = self.open_shares(name)
-        for name, digest in reports.items():
-            self.feed(aggregator.Arrived("reports", name, digest, shares))
-        self.feed(aggregator.Closed("reports"))
-        survivors = self.lists[SurvivorList]
-        listed = aggregator.list_digest(survivors)
-        members = {m.client: m.report for m in survivors.members}
-        for name, own in members.items():
-            self._step(name, client.SurvivorsListed(listed, shares, members, own))
-            self.feed(aggregator.ConsentArrived(name, listed))
-        revealed = {}
-        for name in members:
-            for other in members:
-                action = self._step(name, client.ConsentSeen(other, listed))
-                if isinstance(action, client.RevealShares):
-                    revealed[name] = action
-        for name, action in revealed.items():
-            self.feed(aggregator.RevealArrived(name, listed, action.shares))
-        assert isinstance(self.server, aggregator.Enough)
-        return revealed
-
-    def masks_left(self) -> list[Mask]:
-        """What the aggregator recovers: self masks of survivors, pair masks of clients that dropped out."""
-        assert isinstance(self.server, aggregator.Enough)
-        return unmask.masks_left(
-            self.terms["adder-0"],
-            self.server,
-            adverts=self.adverts,
-            bundles=self.bundles,
-            parcel=lambda sender, receiver: self.parcels[sender, receiver],
-        )
-
-
 # ---- client
 def protect(
     played: PairwiseRound, name: str, masks: MaskFile, path: Path, exchange: DirectoryExchange
@@ -220,7 +75,7 @@ def protect(
     masked = played.open_shares(name)
     file_digest(path)
     masking = Masking(round_, Binding(round_, masked.keys), played.masks(name, masked))
-    content_key, context = random_bytes(KEY_BYTES), _context(round_, "report", name, masked.shares)
+    content_key, context = random_bytes(KEY_BYTES), round_context(round_, "report", name, masked.shares)
     sealed = seal_secret(content_key, round_.task.party("adder-0").sealing_key, context)
     cipher = ChunkCipher(content_key, context, count=len(round_.layout.chunks))
     digests = []
@@ -358,7 +213,7 @@ def _stages(
     laps("digest of the masks")
     cipher = ChunkCipher(
         random_bytes(KEY_BYTES),
-        _context(round_, "report", name, masked.shares),
+        round_context(round_, "report", name, masked.shares),
         count=len(round_.layout.chunks),
     )
     with mock.patch.object(os, "fsync", timed_fsync), mock.patch.object(Keystream, "fill", timed_fill):
@@ -403,7 +258,7 @@ def _wire(n: int, played: PairwiseRound, masks: MaskFile, path: Path, folder: Pa
     chunks = sum(chunk.words * WORD_BYTES + TAG_BYTES for chunk in layout.chunks)
     parcels = sum(len(encode(parcel)) for (sender, _), parcel in played.parcels.items() if sender == name)
     revealed = played.reveal(dict.fromkeys(study.clients[:-1], sha256(b"a report")))[name]
-    reveal_context = _context(study.round, "reveal", name, revealed.survivors)
+    reveal_context = round_context(study.round, "reveal", name, revealed.survivors)
     content_key = random_bytes(KEY_BYTES)
     reveal = Reveal(
         **names,
@@ -443,7 +298,7 @@ def _sum(n: int, root: Path, repeats: int) -> list[Figure]:
     played, exchange = PairwiseRound(study), DirectoryExchange(root / "exchange")
     masks, survivors = study.write_masks(root / "masks"), study.clients[:-1]
     reports = {name: protect(played, name, masks, root / "masks", exchange) for name in survivors}
-    played.reveal({name: _digest(report) for name, report in reports.items()})
+    played.reveal({name: digest(report) for name, report in reports.items()})
     runs: dict[str, list[float]] = {}
     for turn in range(1 + repeats):
         for stage, taken in _sum_stages(played, reports, exchange, root / "out").items():
@@ -483,27 +338,26 @@ def _sum_stages(
     opening = study.identities["adder-0"].opening
     chunks = round_.layout.chunks
 
-    def opened(
-        name: str, report: MaskedReport, index: int
-    ) -> np.ndarray[tuple[int, ...], np.dtype[np.uint64]]:
-        context = _context(round_, "report", name, report.shares)
+    def opened(name: str, report: MaskedReport) -> Iterator[Words]:
+        context = round_context(round_, "report", name, report.shares)
         cipher = ChunkCipher(open_secret(report.key.sealed, opening, context), context, count=len(chunks))
-        data = cipher.open(index, exchange.get_chunk(report.chunks[index]))
-        return words_from_bytes(data, chunks[index], sender=name)
+        for chunk, stored in zip(chunks, report.chunks, strict=True):
+            yield words_from_bytes(cipher.open(chunk.index, exchange.get_chunk(stored)), chunk, sender=name)
 
     laps = Laps()
     for name, report in reports.items():
-        for chunk in chunks:
-            opened(name, report, chunk.index)
+        for _ in opened(name, report):
+            pass
     laps("check all chunks")
     assert isinstance(played.server, aggregator.Enough)
     masking = Masking(round_, Binding(round_, played.server.keys), played.masks_left())
     laps("recover secrets")
     writer = AggregateWriter(round_, "adder-0", random_bytes(KEY_BYTES))
+    readers = [opened(name, report) for name, report in reports.items()]
     for chunk in chunks:
         total = np.zeros(chunk.shape, np.uint64)
-        for name, report in reports.items():
-            total += opened(name, report, chunk.index)
+        for words in readers:
+            total += next(words)
         laps("open again and add")
         masking.take_off(chunk, total)
         laps("take masks off")
@@ -514,16 +368,6 @@ def _sum_stages(
     return laps.seconds
 
 
-# ---- names
 def _middle(n: int) -> str:
     """A client in the middle of the roster: it draws half of its pair seeds and opens the others."""
     return f"clinic-{n // 2}"
-
-
-def _context(round_: Round, purpose: str, name: str, follows: str) -> Context:
-    """See `parties.pairwise.client`: what a report, or revealed shares, are bound to; `follows` is a list."""
-    return Binding(round_, follows).context(purpose, name, "adder-0")
-
-
-def _digest(message: KeyAdvert | ShareBundle | ShareParcel | MaskedReport) -> str:
-    return sha256(encode(message))
