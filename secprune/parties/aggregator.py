@@ -192,8 +192,7 @@ class Aggregator:
     ) -> ReportCheck:
         round_ = self._session.round
         return ReportCheck(
-            task_id=round_.task_id,
-            round=round_.index,
+            **round_.names,
             client=client,
             report=report,
             refusal=refusal,
@@ -313,13 +312,12 @@ class Aggregator:
         match action:
             case agreement.CastVote():
                 message: Vote | Cohort = Vote(
-                    task_id=round_.task_id,
-                    round=round_.index,
+                    **round_.names,
                     accepted=action.accepted,
                     refused=action.refused,
                 )
             case agreement.SignCohort():
-                message = Cohort(task_id=round_.task_id, round=round_.index, members=action.members)
+                message = Cohort(**round_.names, members=action.members)
         return self._session.outgoing(message)
 
     def _too_few(self, state: agreement.Failed) -> TooFewPartiesError:
@@ -385,8 +383,7 @@ class Aggregator:
             size += len(data)
             self._progress("adding shares", chunk.index + 1, len(round_.layout.chunks))
         message = AggregateShare(
-            task_id=round_.task_id,
-            round=round_.index,
+            **round_.names,
             members=state.members,
             parcel=Parcel(key=writer.key, chunks=tuple(digests)),
         )

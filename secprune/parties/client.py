@@ -245,7 +245,7 @@ def submit(session: Session, *, progress: Progress = silent) -> SubmitResult:
             digests.append(session.exchange.put_chunk(data))
             size += len(data)
             progress("protecting and sending chunks", chunk.index + 1, len(round_.layout.chunks))
-        report = Report(task_id=round_.task_id, round=round_.index, keys=secrets.keys, chunks=tuple(digests))
+        report = Report(**round_.names, keys=secrets.keys, chunks=tuple(digests))
         message = session.outgoing(report)
         session.journal.checkpoint(outgoing=[message])
         size += session.send()

@@ -111,7 +111,7 @@ class Coordinator:
         if any(m.phase == "close" for m in self._session.journal.outbox()):
             return
         round_ = self._session.round
-        close = self._session.outgoing(CloseRound(task_id=round_.task_id, round=round_.index))
+        close = self._session.outgoing(CloseRound(**round_.names))
         self._session.journal.checkpoint(outgoing=[close])
         self._session.send()
 

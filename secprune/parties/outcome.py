@@ -34,7 +34,7 @@ def publish_outcome(session: Session, masks: Iterable[tuple[str, npt.NDArray[np.
     data = read_bytes(path, what="the agreed mask")
     pieces = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)]
     digests = tuple(session.exchange.put_chunk(piece) for piece in pieces)
-    message = RoundOutcome(task_id=round_.task_id, round=round_.index, chunks=digests)
+    message = RoundOutcome(**round_.names, chunks=digests)
     session.journal.checkpoint(outgoing=[session.outgoing(message)])
     session.send()
 
