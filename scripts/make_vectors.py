@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from scripts.bfv_vectors import bfv_vectors
 from secprune.crypto.envelope import sign
 from secprune.crypto.expand import expand, expansion_key
 from secprune.crypto.identity import SECRET_BYTES, Identity
@@ -274,6 +275,7 @@ def main() -> None:
         ("task", task_vectors()),
         ("shamir", shamir_vectors()),
         ("pairwise_graph", graph_vectors()),
+        ("bfv", bfv_vectors()),
     ):
         (out / f"{name}.json").write_text(json.dumps(vectors, indent=1) + "\n")
 

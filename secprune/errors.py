@@ -42,6 +42,16 @@ class SecpruneError(Exception):
         """Process exit code of this kind of fault."""
         return EXIT_CODES[self.fault]
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle without calling __init__ again, whose options differ: errors come back from worker processes."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[SecpruneError], args: tuple[object, ...], state: dict[str, object]) -> SecpruneError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
+
 
 class LocalMisuseError(SecpruneError):
     """This party was asked to do something with wrong input: empty notes, a wrong path, a bad option."""

@@ -11,6 +11,9 @@ import msgspec
 import numpy as np
 import pytest
 
+from scripts.bfv_vectors import planes_of_vector
+from secprune.crypto.bfv import wire
+from secprune.crypto.bfv.parameters import choose_parameters
 from secprune.crypto.envelope import open_envelope
 from secprune.crypto.expand import expand, expansion_key
 from secprune.crypto.seal import ChunkCipher, Context, open_secret
@@ -36,6 +39,7 @@ def test_regenerated_vectors_equal_the_committed_ones(tmp_path):
     subprocess.run([sys.executable, "-m", "scripts.make_vectors", "--out", tmp_path], check=True, cwd=ROOT)
     made = sorted(tmp_path.iterdir())
     assert [p.name for p in made] == [
+        "bfv.json",
         "chunks.json",
         "envelopes.json",
         "expansion.json",
@@ -126,3 +130,28 @@ def test_a_sealed_key_of_the_past_still_opens():
         Context(*json.loads(vector["context"])),
     )
     assert secret.hex() == vector["secret"]
+
+
+@pytest.mark.parametrize(
+    "vector", vectors("bfv"), ids=lambda v: f"n={v['clients']}-{v['key_holders']}-{v['blind']}"
+)
+def test_bfv_wire(vector):
+    """The bytes parse to what they were made of; every listed change is refused, and blames the sender."""
+    parameters = choose_parameters(**{k: vector[k] for k in ("clients", "key_holders", "blind", "weights")})
+    assert parameters.id == vector["id"]
+    planes = planes_of_vector("ciphertexts", parameters)
+    data = wire.serialise(planes, "ciphertexts", parameters)
+    assert (len(data), data[:64].hex()) == (vector["wire"]["bytes"], vector["wire"]["start"])
+    parsed = wire.parse(data, "ciphertexts", parameters, count=2, sender="clinic")
+    assert all(np.array_equal(a, b) for a, b in zip(planes, parsed, strict=True))
+    for change in vector["refused"]:
+        at = change["at"]
+        altered = (
+            data[:at]
+            if change["put"] is None
+            else data[:at] + bytes.fromhex(change["put"]) + data[at + len(change["put"]) // 2 :]
+        )
+        assert altered != data, change["name"]
+        with pytest.raises(RemoteMisbehaviourError) as caught:
+            wire.parse(altered, "ciphertexts", parameters, count=2, sender="clinic")
+        assert caught.value.party == "clinic", change["name"]
