@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-Role = Literal["client", "aggregator", "coordinator"]
+Role = Literal["client", "aggregator", "key-holder", "coordinator"]
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}\Z")]
 """A party's name: lower-case letters, digits and hyphens, so that it is also a safe file name."""

@@ -152,9 +152,15 @@ class Layout:
     slabs: tuple[Slab, ...]
 
     @classmethod
-    def of(cls, matrices: Sequence[PackedMatrix], *, n_max: int) -> Layout:
-        """Lay out `matrices` (task order) for a roster of `n_max` clients."""
-        digits, base = digits_per_word(n_max), n_max + 1
+    def of(cls, matrices: Sequence[PackedMatrix], *, n_max: int, digits: int | None = None) -> Layout:
+        """Lay out `matrices` (task order) for a roster of `n_max` clients.
+
+        Args:
+            matrices: of one round.
+            n_max: clients in the roster.
+            digits: counters in a word; as many as 64 bits hold, if not given.
+        """
+        digits, base = digits or digits_per_word(n_max), n_max + 1
         stacks: dict[tuple[int, int | None], list[PackedMatrix]] = {}
         for matrix in matrices:
             stacks.setdefault((matrix.columns, matrix.row_k), []).append(matrix)

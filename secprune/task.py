@@ -21,7 +21,8 @@ from secprune.ids import Digest, MatrixName, Name, Role, sha256
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-ProtocolName = Literal["additive", "pairwise", "cleartext"]
+ProtocolName = Literal["additive", "pairwise", "bfv", "cleartext"]
+KeyHolderForm = Literal["blind", "simple"]
 
 MIN_COHORT = 3
 """Below three clients the sum tells each member the other's pruning mask."""
@@ -155,11 +156,15 @@ class PruningSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         return layer_k(rows, columns, self.exact_sparsity)
 
 
-class ProtocolSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the sum is protected, and below which cohort nothing is released."""
+class ProtocolSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How the sum is protected, and below which cohort nothing is released.
+
+    `key_holder`, of `bfv` alone: blind ones never see the sum; a simple one decrypts it, for fewer bits.
+    """
 
     name: ProtocolName
     min_clients: Annotated[int, Meta(ge=1, lt=2**16)]
+    key_holder: KeyHolderForm = "blind"
 
 
 class PrivacySpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -208,6 +213,12 @@ class Task(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, cache_
     def names(self, role: Role) -> tuple[str, ...]:
         """Names of all parties of one role, in roster order."""
         return tuple(p.name for p in self.parties if p.role == role)
+
+    @property
+    def releasers(self) -> tuple[str, ...]:
+        """Who each release a share of the sum to the coordinator: the aggregators, or a key holder that decrypts."""
+        simple = self.protocol.name == "bfv" and self.protocol.key_holder == "simple"
+        return self.names("key-holder" if simple else "aggregator")
 
     @property
     def n_max(self) -> int:
@@ -329,16 +340,17 @@ def check_pruning(pruning: PruningSpec, matrices: Sequence[MatrixSpec]) -> None:
 
 def _check_cohort(task: Task) -> None:
     aggregators, floor = len(task.names("aggregator")), task.protocol.min_clients
+    _check_key_holders(task)
     if floor > task.n_max:
         raise ConfigurationError(f"min_clients is {floor}, but the roster holds only {task.n_max} clients")
     if task.protocol.name == "cleartext":
         if aggregators < 1:
             raise ConfigurationError("cleartext needs an aggregator")
         return
-    if task.protocol.name == "pairwise":
+    if task.protocol.name in {"pairwise", "bfv"}:
         if aggregators != 1:
             raise ConfigurationError(
-                f"pairwise masking has one aggregator, not {aggregators}",
+                f"the protocol {task.protocol.name} has one aggregator, not {aggregators}",
                 hint="enrol one, or choose the protocol additive",
             )
     elif aggregators < 2:
@@ -351,4 +363,21 @@ def _check_cohort(task: Task) -> None:
         raise ConfigurationError(
             f"min_clients is {floor}; below {MIN_COHORT} the sum tells each client the other's pruning mask",
             hint=f"set min_clients to {MIN_COHORT} or more",
+        )
+
+
+def _check_key_holders(task: Task) -> None:
+    holders, form = len(task.names("key-holder")), task.protocol.key_holder
+    if task.protocol.name != "bfv":
+        if holders or form != "blind":
+            raise ConfigurationError(
+                f"only the protocol bfv has key holders, not {task.protocol.name}",
+                hint="leave key holders out of the roster and key_holder out of the task",
+            )
+        return
+    if holders < 1 or (form == "simple" and holders != 1):
+        raise ConfigurationError(
+            f"bfv has {'one key holder' if form == 'simple' else 'one or more key holders'} in the {form} form, "
+            f"at organisations other than the aggregator's, not {holders}",
+            hint="enrol the card that `secprune keys new --role key-holder` makes",
         )

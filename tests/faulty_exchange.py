@@ -22,7 +22,11 @@ from secprune.errors import (
 )
 from secprune.exchange.api import ChunkMissingError
 from secprune.exchange.directory import DirectoryExchange
-from secprune.ids import sha256
+from secprune.ids import sha256, short
+from secprune.parties.bfv.aggregator import BfvAggregator
+from secprune.parties.bfv.client import BfvClient
+from secprune.parties.bfv.key_holder import KeyHolder
+from secprune.parties.client import MASKS_FILE
 from secprune.parties.config import read_party_file
 from secprune.parties.coordinator import Coordinator
 from secprune.parties.pairwise.aggregator import PairwiseAggregator
@@ -194,7 +198,7 @@ class Party:
 
 @dataclass
 class World:
-    """All parties of a small study of `pairwise`, each with a journal of its own under `root`."""
+    """All parties of a small study of `pairwise` (see `BfvWorld` for another), each with a journal of its own under `root`."""
 
     study: object
     root: object
@@ -268,7 +272,7 @@ class World:
 
     # ---- parties
     def start(self, party):
-        directory = self.root / party.name if party.role == "coordinator" else self.study.root / party.name
+        directory = self.directory_of(party)
         directory.mkdir(exist_ok=True)
         path = self.root / f"{party.name}.sqlite"
         journal = Journal(path, task_id=self.round.task_id, round_index=self.round.index)
@@ -285,12 +289,18 @@ class World:
         party.session.world = self
         party.patience = Patience(self.timeout_s, poll_s=1, clock=lambda: self.now, sleep=_wait)
         party.starts += 1
+        party.machine = self.machine_of(party)
+
+    def directory_of(self, party):
+        """Where it has its files: masks are those of the study, what the coordinator writes is this world's."""
+        return (self.root if party.role == "coordinator" else self.study.root) / party.name
+
+    def machine_of(self, party):
         if party.role == "client":
-            party.machine = PairwiseClient(party.session)
-        elif party.role == "aggregator":
-            party.machine = PairwiseAggregator(party.session, close_after_s=self.close_after_s)
-        else:
-            party.machine = Coordinator(party.session)
+            return PairwiseClient(party.session)
+        if party.role == "aggregator":
+            return PairwiseAggregator(party.session, close_after_s=self.close_after_s)
+        return Coordinator(party.session)
 
     def stop(self, party):
         """Kill it: what is not in its journal is lost."""
@@ -378,6 +388,42 @@ class World:
     def envelopes(self, phase):
         """All different messages of a phase that were ever posted, lost ones included: (sender, envelope)."""
         return list(self.posted[phase].values())
+
+
+@dataclass
+class BfvWorld(World):
+    """The same for a study of `bfv`. All files of all parties are this world's own; `sent` keeps all chunks."""
+
+    sent: dict = field(default_factory=lambda: defaultdict(dict))  # by party and digest: chunks ever put
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.key_holders = [self.parties[name] for name in self.study.task.names("key-holder")]
+        self.work = Path("tasks", short(self.round.task_id), "round-000")  # of each party's directory
+        for client in self.clients:
+            directory = self.root / client.name / self.work
+            directory.mkdir(parents=True, exist_ok=True)
+            if not (directory / MASKS_FILE).exists():
+                masks = self.study.root / client.name / self.work / MASKS_FILE
+                (directory / MASKS_FILE).write_bytes(masks.read_bytes())
+
+    def directory_of(self, party):
+        return self.root / party.name
+
+    def machine_of(self, party):
+        match party.role:
+            case "client":
+                return BfvClient(party.session)
+            case "key-holder":
+                return KeyHolder(party.session)
+            case "aggregator":
+                return BfvAggregator(party.session, close_after_s=self.close_after_s)
+        return Coordinator(party.session)
+
+    def alter_chunk(self, name, data):
+        data = super().alter_chunk(name, data)
+        self.sent[name][sha256(data)] = data
+        return data
 
 
 def _place(order, digest):

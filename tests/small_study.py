@@ -138,6 +138,28 @@ class SmallStudy:
         jobs[coordinator] = partial(server, "coordinator", coordinator, schedule.drive)
         return _at_once(jobs)
 
+    def run_bfv(
+        self,
+        *clients: str,
+        without: tuple[str, ...] = (),
+        timeout_s: float = 60,
+        close_after_s: float | None = None,
+    ) -> dict:
+        """Run these clients (or all), aggregator, key holders and coordinator at once; what each returned or raised."""
+
+        def server(role: Role, name: str, run: Callable, **options: object) -> object:
+            with open_session(self.root / name, role) as session:
+                return run(session, Patience(timeout_s, poll_s=0.01), **options)
+
+        jobs = {name: partial(self.take_part, name, timeout_s) for name in clients or self.clients}
+        (aggregator,), coordinator = self.aggregators, self.task.coordinator.name
+        closing = {"close_after_s": close_after_s}
+        jobs[aggregator] = partial(server, "aggregator", aggregator, schedule.serve, **closing)
+        jobs[coordinator] = partial(server, "coordinator", coordinator, schedule.drive)
+        for name in self.task.names("key-holder"):
+            jobs[name] = partial(server, "key-holder", name, schedule.hold_key)
+        return _at_once({name: job for name, job in jobs.items() if name not in without})
+
     def run_servers(self, timeout_s: float = 60, close_after_s: float | None = None) -> dict[str, object]:
         """Run all aggregators and the coordinator at once; what each returned or raised, by name."""
         jobs = {name: partial(self.run_aggregator, name, timeout_s) for name in self.aggregators}
@@ -188,6 +210,8 @@ def make_study(
     aggregators: int = 2,
     min_clients: int | None = None,
     protocol: str = "additive",
+    key_holders: int = 0,
+    key_holder: str = "blind",
     matrices: tuple[tuple[str, int, int], ...] = MATRICES,
     sparsity: str = "1/2",
     model: ModelSpec | None = None,
@@ -196,6 +220,7 @@ def make_study(
 ) -> SmallStudy:
     roles = [("hq", "coordinator")]
     roles += [(f"adder-{i}", "aggregator") for i in range(aggregators)]
+    roles += [(f"holder-{i}", "key-holder") for i in range(key_holders)]
     roles += [(f"clinic-{i}", "client") for i in range(clients)]
     identities = {name: Identity.generate(random_bytes) for name, _ in roles}
     parties: list[PartySpec] = []
@@ -206,7 +231,9 @@ def make_study(
     task = Task(
         study="small",
         nonce=random_bytes(16).hex(),
-        protocol=ProtocolSpec(name=protocol, min_clients=min_clients or min(3, clients)),
+        protocol=ProtocolSpec(
+            name=protocol, min_clients=min_clients or min(3, clients), key_holder=key_holder
+        ),
         pruning=pruning or PruningSpec(sparsity=sparsity, sequence_length=8, max_windows=4),
         privacy=PrivacySpec(),
         model=model

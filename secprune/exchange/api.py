@@ -30,6 +30,14 @@ Phase = Literal[
     "survivors",
     "consents",
     "reveals",
+    "key-commitments",
+    "key-shares",
+    "encrypted-reports",
+    "ciphertext-sums",
+    "hash-seeds",
+    "linear-hashes",
+    "openings",
+    "partial-decryptions",
     "abandoned",
 ]
 """A kind of message, and the name of its place in an exchange."""

@@ -23,6 +23,7 @@ from secprune.packing import pack
 from secprune.parties.progress import Progress, Stopwatch, peak_memory_mib, silent
 from secprune.privacy.labels import PrivacyLabel, privacy_label
 from secprune.protocols.api import ReportSecrets, secure_sum
+from secprune.protocols.bfv.terms import parameters_of
 from secprune.pruning.checkpoint import tokenizer_digest, weights_digest
 from secprune.storage.masks import MaskFile, write_masks
 
@@ -48,6 +49,7 @@ class CheckResult(Struct, frozen=True, kw_only=True):
     clients: int
     min_clients: int
     aggregator_fingerprints: dict[str, str]
+    key_holder_fingerprints: dict[str, str]
     sparsity: str
     weights: int
     privacy: PrivacyLabel
@@ -92,9 +94,14 @@ def check(session: Session) -> CheckResult:
 
     Raises:
         ConfigurationError: the model here is not the task's.
+        LocalEnvironmentError: protocol `bfv`: the tenseal here does not work.
     """
     task = session.task
     check_model(task, session.path(session.config.model, "the model"))
+    if task.protocol.name == "bfv":
+        from secprune.crypto.bfv.scheme import self_test  # noqa: PLC0415 - tenseal, only where it is used
+
+        self_test(parameters_of(task))  # before hours of pruning
     return CheckResult(
         study=task.study,
         task_id=session.round.task_id,
@@ -104,6 +111,7 @@ def check(session: Session) -> CheckResult:
         clients=task.n_max,
         min_clients=task.protocol.min_clients,
         aggregator_fingerprints={name: task.party(name).fingerprint for name in task.names("aggregator")},
+        key_holder_fingerprints={name: task.party(name).fingerprint for name in task.names("key-holder")},
         sparsity=task.pruning.sparsity,
         weights=session.round.layout.weights,
         privacy=privacy_label(task),

@@ -31,7 +31,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `protocols`: protocols this site takes part in. `coordinator`: fingerprint of the only coordinator
     whose tasks are accepted, compared over another channel; without it any coordinator's are.
     `aggregators`: fingerprints of the only aggregators that reports are shared among; without them any are,
-    and a coordinator could enrol itself twice.
+    and a coordinator could enrol itself twice. `key_holders`: likewise, of the only key holders.
     `repeat_releases`: whether an aggregator releases a second sum over a model from overlapping rosters.
     """
 
@@ -39,6 +39,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     protocols: tuple[ProtocolName, ...] = ("additive",)
     coordinator: Digest | None = None
     aggregators: tuple[Digest, ...] = ()
+    key_holders: tuple[Digest, ...] = ()
     repeat_releases: bool = False
 
 
@@ -57,6 +58,7 @@ _TEMPLATE = {
 notes = "notes.txt"           # .txt (documents separated by a blank line), .jsonl (field text), or a directory
 """,
     "aggregator": "",
+    "key-holder": "",
     "coordinator": 'model = "../model"            # directory of the model to prune\n',
 }
 
@@ -69,9 +71,10 @@ exchange = "../exchange"      # directory that all parties reach
 {_TEMPLATE[role]}
 [policy]                      # what this site agrees to, whatever a task says
 min_clients = {MIN_COHORT}               # smallest cohort
-protocols = ["additive"]      # or "pairwise": one aggregator, see docs/pairwise.md
+protocols = ["additive"]      # or "pairwise" (docs/pairwise.md), "bfv" (docs/bfv.md): one aggregator
 # coordinator = "sha256:..."  # fingerprint of the only coordinator to follow; compare it by telephone
 # aggregators = ["sha256:...", "sha256:..."]  # likewise, of the only aggregators to share reports among
+# key_holders = ["sha256:..."]                # likewise, of the only key holders (bfv)
 """
 
 
@@ -112,10 +115,15 @@ def check_policy(policy: Policy, task: Task) -> None:
             f"{policy.coordinator}",
             hint="do not go on before you have spoken to the coordinator over another channel",
         )
-    for name in task.names("aggregator"):
+    _check_listed(task, "aggregator", policy.aggregators)
+    _check_listed(task, "key-holder", policy.key_holders)
+
+
+def _check_listed(task: Task, role: Role, listed: tuple[str, ...]) -> None:
+    for name in task.names(role):
         fingerprint = task.party(name).fingerprint
-        if policy.aggregators and fingerprint not in policy.aggregators:
+        if listed and fingerprint not in listed:
             raise ConfigurationError(
-                f"the task's aggregator {name} has fingerprint {fingerprint}, which this site's policy does not list",
+                f"the task's {role} {name} has fingerprint {fingerprint}, which this site's policy does not list",
                 hint="do not go on before you have spoken to that organisation over another channel",
             )

@@ -5,25 +5,28 @@ It learns the task, and the summed counts of one cohort, once; nothing of a sing
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from msgspec import Struct
 
 from secprune.errors import LocalMisuseError, RemoteMisbehaviourError, TooFewPartiesError
-from secprune.messages.pairwise import MaskedReport
-from secprune.messages.types import AggregateShare, CloseRound, Cohort, CountedReport, Report, Vote
+from secprune.messages.types import AggregateShare, CloseRound, Cohort, CountedReport, Vote
 from secprune.parties.progress import Progress, Stopwatch, silent
+from secprune.parties.session import REPORT_OF
 from secprune.protocols.additive.aggregate import AggregateReader, unshard
 from secprune.protocols.agreement import intersection
 from secprune.pruning.tensorfile import write_tensor_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from secprune.packing import Layout
-    from secprune.parties.session import Patience, Session
+    from secprune.parties.session import Patience, Received, Session
 
 COUNTS_FILE = "counts.safetensors"
 Members = tuple[CountedReport, ...]
+M = TypeVar("M", Vote, Cohort, AggregateShare)
 
 
 class RoundResult(Struct, frozen=True, kw_only=True):
@@ -50,7 +53,7 @@ class Coordinator:
     ) -> None:
         self._session, self._progress = session, progress
         self._close_after_s = close_after_s
-        self._aggregators = session.task.names("aggregator")
+        self._releasers = session.task.releasers
         self._reported: set[str] = set()
         self._votes: dict[str, Vote] = {}
         self._cohorts: dict[str, Members] = {}
@@ -70,7 +73,7 @@ class Coordinator:
             moved = self.look()
             self._check_votes()
             heard = self._votes, self._cohorts, self._shares  # an exchange may show a later one first
-            if all(name in messages for messages in heard for name in self._aggregators):
+            if all(name in messages for messages in heard for name in self._releasers):
                 return self._combine(self._agreed_members())
             if not moved:
                 self._session.check_abandoned()
@@ -79,31 +82,38 @@ class Coordinator:
 
     def waiting_for(self) -> str:
         """What the coordinator waits for, for people."""
-        if len(self._votes) == len(self._aggregators):
-            return "aggregate shares of " + ", ".join(a for a in self._aggregators if a not in self._shares)
+        if len(self._votes) == len(self._releasers):
+            return "aggregate shares of " + ", ".join(a for a in self._releasers if a not in self._shares)
         missing = [c for c in self._session.task.names("client") if c not in self._reported]
         if missing:
             return "reports of " + ", ".join(missing)
-        return "votes of " + ", ".join(a for a in self._aggregators if a not in self._votes)
+        return "votes of " + ", ".join(a for a in self._releasers if a not in self._votes)
 
     def look(self) -> bool:
         """Read what is new in the exchange; whether there was anything."""
         moved = False
-        kind = MaskedReport if self._session.task.protocol.name == "pairwise" else Report
-        for report in self._session.read(kind):
+        for report in self._session.read(REPORT_OF[self._session.task.protocol.name]):
             self._reported.add(report.sender)
             self._progress("reports", len(self._reported), self._session.task.n_max)
             moved = True
-        for vote in self._session.read_one_each(Vote):
+        for vote in self._from_releasers(Vote):
             self._votes[vote.sender] = vote.message
             moved = True
-        for cohort in self._session.read_one_each(Cohort):
+        for cohort in self._from_releasers(Cohort):
             self._cohorts[cohort.sender] = cohort.message.members
             moved = True
-        for share in self._session.read_one_each(AggregateShare):
+        for share in self._from_releasers(AggregateShare):
             self._shares[share.sender] = share.message
             moved = True
         return moved
+
+    def _from_releasers(self, kind: type[M]) -> Iterator[Received[M]]:
+        """What those sent who release shares in this task; nobody else's word on the cohort counts."""
+        for received in self._session.read_one_each(kind):
+            if received.sender in self._releasers:
+                yield received
+            else:
+                self._session.journal.note(received.sender, "sent what only others send in this task")
 
     def _close_if_due(self, waited_s: float) -> None:
         if self._close_after_s is None or waited_s < self._close_after_s or self._votes:
@@ -116,7 +126,7 @@ class Coordinator:
         self._session.send()
 
     def _check_votes(self) -> None:
-        if len(self._votes) < len(self._aggregators):
+        if len(self._votes) < len(self._releasers):
             return
         members = intersection([vote.accepted for vote in self._votes.values()])
         if len(members) < self._session.task.protocol.min_clients:
@@ -134,12 +144,12 @@ class Coordinator:
         return {refused.client: refused.reason for vote in self._votes.values() for refused in vote.refused}
 
     def _agreed_members(self) -> Members:
-        members = intersection([self._votes[a].accepted for a in self._aggregators])
-        for aggregator in self._aggregators:
-            if not members == self._cohorts[aggregator] == self._shares[aggregator].members:
+        members = intersection([self._votes[a].accepted for a in self._releasers])
+        for releaser in self._releasers:
+            if not members == self._cohorts[releaser] == self._shares[releaser].members:
                 raise RemoteMisbehaviourError(
-                    f"{aggregator} released a sum over another cohort than all aggregators agreed on",
-                    party=aggregator,
+                    f"{releaser} released a sum over another cohort than all aggregators agreed on",
+                    party=releaser,
                     hint="no counts were written; compare the aggregators' records of this round",
                 )
         return members
@@ -147,7 +157,7 @@ class Coordinator:
     def _combine(self, members: Members) -> RoundResult:
         session, round_, watch = self._session, self._session.round, Stopwatch()
         readers = [
-            AggregateReader(round_, name, self._shares[name], session.identity) for name in self._aggregators
+            AggregateReader(round_, name, self._shares[name], session.identity) for name in self._releasers
         ]
         path = session.work / COUNTS_FILE
         kind, dtype = counts_dtype(round_.layout)
@@ -159,7 +169,7 @@ class Coordinator:
                     reader.open(
                         chunk, session.exchange.get_chunk(self._shares[name].parcel.chunks[chunk.index])
                     )
-                    for name, reader in zip(self._aggregators, readers, strict=True)
+                    for name, reader in zip(self._releasers, readers, strict=True)
                 ]
                 counts = unshard(chunk, shares, cohort_size=len(members)).astype(dtype, copy=False)
                 offset = 0

@@ -17,6 +17,9 @@ from msgspec import Struct
 
 from secprune.parties import client
 from secprune.parties.aggregator import Aggregator, AggregatorResult
+from secprune.parties.bfv.aggregator import BfvAggregator
+from secprune.parties.bfv.client import BfvClient
+from secprune.parties.bfv.key_holder import KeyHolder, KeyHolderResult
 from secprune.parties.coordinator import Coordinator, RoundResult
 from secprune.parties.outcome import await_outcome, publish_outcome
 from secprune.parties.pairwise.aggregator import PairwiseAggregator
@@ -52,17 +55,20 @@ def take_part(
 
 
 def submit(session: Session, patience: Patience, *, progress: Progress = silent) -> client.SubmitResult:
-    """Send what this client has to send in one round; with `pairwise` that takes until it has revealed its shares.
+    """Send what this client has to send in one round.
+
+    With `pairwise` that takes until it has revealed its shares, with `bfv` until it has answered for the sum.
 
     Raises:
         LocalMisuseError: there are no masks yet, they are damaged, or they have changed since they were
             submitted.
-        TooFewPartiesError: `pairwise`: the aggregator went on without this client.
-        RemoteMisbehaviourError: `pairwise`: somebody sent what honest software never sends.
-        NotReadyError: `pairwise`: patience ran out.
+        TooFewPartiesError: not with `additive`: the aggregator went on without this client.
+        RemoteMisbehaviourError: not with `additive`: somebody sent what honest software never sends.
+        NotReadyError: not with `additive`: patience ran out.
     """
-    if session.task.protocol.name == "pairwise":
-        return PairwiseClient(session, progress=progress).run(dataclasses.replace(patience, _started=None))
+    parties: dict[str, type[PairwiseClient | BfvClient]] = {"pairwise": PairwiseClient, "bfv": BfvClient}
+    if party := parties.get(session.task.protocol.name):
+        return party(session, progress=progress).run(dataclasses.replace(patience, _started=None))
     return client.submit(session, progress=progress)
 
 
@@ -112,7 +118,7 @@ def serve(
     Args:
         session: the aggregator's.
         patience: how long to wait.
-        close_after_s: `pairwise`: go on without clients that have not taken part in a step by then.
+        close_after_s: not with `additive`: go on without clients that have not taken part in a step by then.
         progress: told about long work.
 
     Returns:
@@ -121,11 +127,14 @@ def serve(
     results = []
     for index in range(session.task.rounds):
         here = session.at_round(index)
-        party: Aggregator | PairwiseAggregator = (
-            PairwiseAggregator(here, close_after_s=close_after_s, progress=progress)
-            if session.task.protocol.name == "pairwise"
-            else Aggregator(here, progress=progress)
-        )
+        party: Aggregator | PairwiseAggregator | BfvAggregator
+        match session.task.protocol.name:
+            case "pairwise":
+                party = PairwiseAggregator(here, close_after_s=close_after_s, progress=progress)
+            case "bfv":
+                party = BfvAggregator(here, close_after_s=close_after_s, progress=progress)
+            case _:
+                party = Aggregator(here, progress=progress)
         results.append(party.run(dataclasses.replace(patience, _started=None)))
     return AggregatorResult(
         task_id=session.round.task_id,
@@ -133,6 +142,21 @@ def serve(
         cohort=_counted_in_all(results),
         refused=_refused_in_any(results),
         bytes_sent=sum(r.bytes_sent for r in results),
+        seconds=add_seconds(r.seconds for r in results),
+    )
+
+
+def hold_key(session: Session, patience: Patience, *, progress: Progress = silent) -> KeyHolderResult:
+    """Serve all rounds of the task, one after the other, each with a key of its own; see `KeyHolder.run`."""
+    results = []
+    for index in range(session.task.rounds):
+        party = KeyHolder(session.at_round(index), progress=progress)
+        results.append(party.run(dataclasses.replace(patience, _started=None)))
+    return KeyHolderResult(
+        task_id=session.round.task_id,
+        rounds=len(results),
+        form=results[0].form,
+        cohort=_counted_in_all(results),
         seconds=add_seconds(r.seconds for r in results),
     )
 
@@ -161,7 +185,7 @@ def drive(
     )
 
 
-def _counted_in_all(results: Sequence[AggregatorResult | RoundResult]) -> tuple[str, ...]:
+def _counted_in_all(results: Sequence[AggregatorResult | KeyHolderResult | RoundResult]) -> tuple[str, ...]:
     return tuple(sorted(set(results[0].cohort).intersection(*(r.cohort for r in results))))
 
 

@@ -25,6 +25,17 @@ from secprune.exchange.api import ChunkMissingError, Exchange, Phase, Topic
 from secprune.exchange.directory import open_exchange
 from secprune.files import environment_errors, read_bytes
 from secprune.ids import Role, short
+from secprune.messages.bfv import (
+    BfvMessage,
+    CiphertextSum,
+    EncryptedReport,
+    HashSeed,
+    KeyCommitment,
+    KeyShare,
+    LinearHash,
+    Opening,
+    PartialDecryption,
+)
 from secprune.messages.pairwise import (
     Abandoned,
     Consent,
@@ -66,26 +77,35 @@ if TYPE_CHECKING:
 
     from secprune.crypto.identity import Identity
 
-AnyMessage = RoundMessage | PairwiseMessage
+AnyMessage = RoundMessage | PairwiseMessage | BfvMessage
 M = TypeVar("M", bound=AnyMessage)
 
-_SENDERS: dict[Phase, Role] = {
-    "reports": "client",
-    "checks": "aggregator",
-    "close": "coordinator",
-    "votes": "aggregator",
-    "cohorts": "aggregator",
-    "shares": "aggregator",
-    "outcomes": "coordinator",
-    "keys": "client",
-    "key-lists": "aggregator",
-    "bundles": "client",
-    "bundle-lists": "aggregator",
-    "masked-reports": "client",
-    "survivors": "aggregator",
-    "consents": "client",
-    "reveals": "client",
-    "abandoned": "aggregator",
+_RELEASERS: tuple[Role, ...] = ("aggregator", "key-holder")  # only tasks of `bfv` have key holders
+_SENDERS: dict[Phase, tuple[Role, ...]] = {
+    "reports": ("client",),
+    "checks": ("aggregator",),
+    "close": ("coordinator",),
+    "votes": _RELEASERS,
+    "cohorts": _RELEASERS,
+    "shares": _RELEASERS,
+    "outcomes": ("coordinator",),
+    "keys": ("client",),
+    "key-lists": ("aggregator",),
+    "bundles": ("client",),
+    "bundle-lists": ("aggregator",),
+    "masked-reports": ("client",),
+    "survivors": ("aggregator",),
+    "consents": ("client",),
+    "reveals": ("client",),
+    "key-commitments": ("key-holder",),
+    "key-shares": ("key-holder",),
+    "encrypted-reports": ("client",),
+    "ciphertext-sums": ("aggregator",),
+    "hash-seeds": ("key-holder",),
+    "linear-hashes": ("client",),
+    "openings": ("aggregator",),
+    "partial-decryptions": ("key-holder",),
+    "abandoned": _RELEASERS,
 }
 
 PHASE_OF: dict[type, Phase] = {
@@ -104,8 +124,25 @@ PHASE_OF: dict[type, Phase] = {
     SurvivorList: "survivors",
     Consent: "consents",
     Reveal: "reveals",
+    KeyCommitment: "key-commitments",
+    KeyShare: "key-shares",
+    EncryptedReport: "encrypted-reports",
+    CiphertextSum: "ciphertext-sums",
+    HashSeed: "hash-seeds",
+    LinearHash: "linear-hashes",
+    Opening: "openings",
+    PartialDecryption: "partial-decryptions",
     Abandoned: "abandoned",
 }
+
+
+REPORT_OF: dict[str, type[Report | MaskedReport | EncryptedReport]] = {
+    "additive": Report,
+    "cleartext": Report,
+    "pairwise": MaskedReport,
+    "bfv": EncryptedReport,
+}
+"""What a client's report is in each protocol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +243,7 @@ class Session:
             again: also those that this session has read before.
         """
         phase = PHASE_OF[kind]
-        keys = {p.name: p.signing_key for p in self.task.parties if p.role == _SENDERS[phase]}
+        keys = {p.name: p.signing_key for p in self.task.parties if p.role in _SENDERS[phase]}
         known = self._known.setdefault(phase, set())
         for digest, data in self.exchange.messages(self._topic(phase), known=() if again else known):
             known.add(digest)
@@ -221,13 +258,13 @@ class Session:
                 self.journal.note(sender, f"signed two different messages (in {phase})")
             yield Received(sender, digest, message, contradicts=standing != digest)
 
-    def read_one_each(self, kind: type[M]) -> Iterator[Received[M]]:
+    def read_one_each(self, kind: type[M], *, again: bool = False) -> Iterator[Received[M]]:
         """As `read`, for kinds of which every sender sends exactly one.
 
         Raises:
             RemoteMisbehaviourError: a sender signed two different ones.
         """
-        for received in self.read(kind):
+        for received in self.read(kind, again=again):
             if received.contradicts:
                 raise RemoteMisbehaviourError(
                     f"{received.sender} signed two different {PHASE_OF[kind]}",

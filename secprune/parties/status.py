@@ -6,16 +6,28 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from secprune.messages.pairwise import MaskedReport
-from secprune.messages.types import Cohort, Report, Vote
+from secprune.messages.types import Cohort, Vote
 from secprune.parties.aggregator import Aggregator
+from secprune.parties.bfv.aggregator import BfvAggregator
+from secprune.parties.bfv.client import BfvClient
+from secprune.parties.bfv.key_holder import KeyHolder
 from secprune.parties.client import masks_are_ready
 from secprune.parties.coordinator import COUNTS_FILE, Coordinator
 from secprune.parties.pairwise.aggregator import PairwiseAggregator
 from secprune.parties.pairwise.client import PairwiseClient
+from secprune.parties.session import REPORT_OF
 
 if TYPE_CHECKING:
     from secprune.parties.session import Session
+
+
+_LAST: dict[str, dict[str, str]] = {
+    "additive": {"client": "reports", "aggregator": "shares"},
+    "cleartext": {"client": "reports", "aggregator": "shares"},
+    "pairwise": {"client": "reveals", "aggregator": "shares"},
+    "bfv": {"client": "linear-hashes", "aggregator": "shares", "key-holder": "partial-decryptions"},
+}
+"""The last message of each party in a round."""
 
 
 class Incident(Struct, frozen=True, kw_only=True):
@@ -44,11 +56,11 @@ class Status(Struct, frozen=True, kw_only=True):
 def status(session: Session) -> Status:
     """Look from this party's side at the first round that it has not finished, or at the last one."""
     session = session.at_round(_current_round(session))
-    kind = MaskedReport if session.task.protocol.name == "pairwise" else Report
+    kind = REPORT_OF[session.task.protocol.name]
     reported = sorted({received.sender for received in session.read(kind, again=True)})
     voted = sorted({received.sender for received in session.read(Vote, again=True)})
     cohorts = {r.sender: tuple(m.client for m in r.message.members) for r in session.read(Cohort, again=True)}
-    agreed = len(cohorts) == len(session.task.names("aggregator")) and len(set(cohorts.values())) == 1
+    agreed = len(cohorts) == len(session.task.releasers) and len(set(cohorts.values())) == 1
     stands, waiting_for = _standing(session, reported)
     return Status(
         role=session.card.role,
@@ -66,9 +78,9 @@ def status(session: Session) -> Status:
 
 
 def _current_round(session: Session) -> int:
-    last = {"client": "reports", "aggregator": "shares"}
-    if session.task.protocol.name == "pairwise":
-        last["client"] = "reveals"
+    last = _LAST[session.task.protocol.name]
+    if session.task.releasers != session.task.names("aggregator"):
+        last = last | {"aggregator": "openings", "key-holder": "shares"}
     for index in range(session.task.rounds):
         here = session.at_round(index)
         if session.card.role == "coordinator":
@@ -81,29 +93,61 @@ def _current_round(session: Session) -> int:
 
 
 def _standing(session: Session, reported: list[str]) -> tuple[str, str]:
-    phases = {message.phase for message in session.journal.outbox()}
+    """How far this party is in the round, and what it waits for."""
     progress = f"{len(reported)} of {session.task.n_max} clients reported"
+    if session.card.role == "coordinator":
+        if (session.work / COUNTS_FILE).exists():
+            return "counts ready", "secprune coordinator select"
+        coordinator = Coordinator(session.at_round(session.round.index))  # which has read nothing yet
+        coordinator.look()
+        return progress, coordinator.waiting_for()
+    if session.card.role == "client" and not masks_are_ready(session) and session.name not in reported:
+        return "not pruned yet", "secprune client prune"
+    phases = {message.phase for message in session.journal.outbox()}
+    match session.task.protocol.name:
+        case "pairwise":
+            return _pairwise_standing(session, phases, progress)
+        case "bfv":
+            return _bfv_standing(session, phases, progress)
+        case _:
+            return _additive_standing(session, phases, progress, reported)
+
+
+def _additive_standing(
+    session: Session, phases: set[str], progress: str, reported: list[str]
+) -> tuple[str, str]:
+    if session.card.role == "aggregator":
+        if "shares" in phases:
+            return "share released", "nothing"
+        return progress, Aggregator(session, arrived=reported).waiting_for()
+    if session.name in reported:
+        return "report submitted", "the aggregators"
+    return "pruning masks ready, not submitted", "secprune client submit"
+
+
+def _pairwise_standing(session: Session, phases: set[str], progress: str) -> tuple[str, str]:
+    if session.card.role == "aggregator":
+        if "shares" in phases:
+            return "share released", "nothing"
+        return progress, PairwiseAggregator(session).waiting_for()
+    if "reveals" in phases:
+        return "shares revealed", "nothing"
+    return "taking part", PairwiseClient(session).waiting_for()
+
+
+def _bfv_standing(session: Session, phases: set[str], progress: str) -> tuple[str, str]:
     match session.card.role:
-        case "client" if session.task.protocol.name == "pairwise" and masks_are_ready(session):
-            done = "reveals" in phases
-            waiting = "nothing" if done else PairwiseClient(session).waiting_for()
-            standing = "shares revealed" if done else "taking part", waiting
-        case "client" if session.name in reported:
-            standing = "report submitted", "the aggregators"
-        case "client" if masks_are_ready(session):
-            standing = "pruning masks ready, not submitted", "secprune client submit"
         case "client":
-            standing = "not pruned yet", "secprune client prune"
-        case "aggregator" if "shares" in phases:
-            standing = "share released", "nothing"
-        case "aggregator" if session.task.protocol.name == "pairwise":
-            standing = progress, PairwiseAggregator(session).waiting_for()
-        case "aggregator":
-            standing = progress, Aggregator(session, arrived=reported).waiting_for()
-        case "coordinator" if (session.work / COUNTS_FILE).exists():
-            standing = "counts ready", "secprune coordinator select"
-        case "coordinator":
-            coordinator = Coordinator(session)
-            coordinator.look()
-            standing = progress, coordinator.waiting_for()
-    return standing
+            client = BfvClient(session)
+            if client.is_left_out:
+                return "left out of the sum", "nothing"
+            waiting = client.waiting_for()
+            return "report answered for" if waiting == "nothing" else "taking part", waiting
+        case "key-holder" if phases & {"shares", "partial-decryptions"}:
+            return "sum opened", "nothing"
+        case "key-holder":
+            return progress, KeyHolder(session).waiting_for()
+        case _:
+            waiting = BfvAggregator(session).waiting_for()
+            opened = "openings" in phases and waiting == "nothing"
+            return "sum released" if opened else progress, waiting

@@ -13,10 +13,12 @@ from secprune.errors import ConfigurationError, LocalMisuseError
 from secprune.files import SHARED_FILE, write_atomically
 from secprune.messages.types import TaskSignature
 from secprune.parties.config import IDENTITY_FILE
+from secprune.protocols.api import Round
 from secprune.pruning.checkpoint import tokenizer_digest, weights_digest
 from secprune.storage.keyfile import read_card, read_identity
 from secprune.task import (
     MIN_COHORT,
+    KeyHolderForm,
     MatrixSpec,
     ModelSpec,
     PrivacySpec,
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from secprune.task import PartySpec
 
 CARD_SUFFIX = ".card.json"
-_ROLE_ORDER = ("coordinator", "aggregator", "client")
+_ROLE_ORDER = ("coordinator", "aggregator", "key-holder", "client")
 
 
 class StudyOptions(Struct, frozen=True, kw_only=True):
@@ -43,6 +45,7 @@ class StudyOptions(Struct, frozen=True, kw_only=True):
     protocol: ProtocolName
     min_clients: int | None
     pruning: PruningSpec
+    key_holder: KeyHolderForm = "blind"
 
 
 class StudyResult(Struct, frozen=True, kw_only=True):
@@ -105,7 +108,9 @@ def build_task(model: ModelSpec, parties: tuple[PartySpec, ...], options: StudyO
                 Task(
                     study=options.study,
                     nonce=random_bytes(16).hex(),
-                    protocol=ProtocolSpec(name=options.protocol, min_clients=floor),
+                    protocol=ProtocolSpec(
+                        name=options.protocol, min_clients=floor, key_holder=options.key_holder
+                    ),
                     pruning=options.pruning,
                     privacy=PrivacySpec(),
                     model=model,
@@ -117,11 +122,12 @@ def build_task(model: ModelSpec, parties: tuple[PartySpec, ...], options: StudyO
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"this does not make a valid task: {error}") from error
     check_task(task)
+    Round.of(task)  # refuses a roster that fits into no words, or into no ring
     return task
 
 
 def read_roster(cards: Path) -> tuple[PartySpec, ...]:
-    """All cards in a directory, in the order coordinator, aggregators, clients, by name.
+    """All cards in a directory, in the order coordinator, aggregators, key holders, clients, by name.
 
     Raises:
         LocalMisuseError: no cards there.

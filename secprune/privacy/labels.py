@@ -52,6 +52,8 @@ def privacy_label(task: Task, *, cohort_size: int | None = None) -> PrivacyLabel
             f"{task.n_max} clients. The sum itself is disclosed, also to the aggregator."
         )
         hides = f"the aggregator, the coordinator, the exchange and up to {helpers} of the {task.n_max} clients together"
+    elif task.protocol.name == "bfv":
+        label, hides = _of_key_holders(task, colluders)
     else:
         label = (
             f"Not differentially private. Hides single masks from up to {aggregators - 1} of {aggregators} "
@@ -72,10 +74,31 @@ def privacy_label(task: Task, *, cohort_size: int | None = None) -> PrivacyLabel
     )
 
 
-def _discloses(task: Task) -> str:
-    receivers = (
-        "the coordinator and the aggregator" if task.protocol.name == "pairwise" else "the coordinator"
+def _of_key_holders(task: Task, colluders: int) -> tuple[str, str]:
+    """Label of `bfv`, and whom it hides single masks from. A client that helps the aggregator is enough to break it."""
+    holders = len(task.names("key-holder"))
+    rest = f"the coordinator, the exchange and up to {colluders} of the counted clients together"
+    never = "not from the aggregator when a client helps it"
+    if task.protocol.key_holder == "simple":
+        label = (
+            "Not differentially private. Hides single masks from the aggregator alone and from the key holder alone; "
+            f"not from the two together, and {never}. The sum itself is disclosed, also to the key holder."
+        )
+        return label, f"the aggregator alone; the key holder, {rest}"
+    some = f" with up to {holders - 1} of {holders} key holders" if holders > 1 else " alone"
+    label = (
+        f"Not differentially private. Hides single masks from the aggregator{some}, and from all key holders without "
+        f"it; not from the aggregator with all key holders, and {never}. The sum itself is disclosed, also to the "
+        "aggregator."
     )
+    return label, f"the aggregator{some}; all key holders, {rest}"
+
+
+def _discloses(task: Task) -> str:
+    others = {"pairwise": "the coordinator and the aggregator", "bfv": "the coordinator and the aggregator"}
+    receivers = others.get(task.protocol.name, "the coordinator")
+    if task.protocol.key_holder == "simple":
+        receivers = "the coordinator and the key holder"
     votes = "how many clients of the cohort vote to prune each weight; where all agree, each client's vote"
     if task.pruning.weight_scaling:  # kept / dense = (cohort - count) / cohort, for all to divide
         return f"to {receivers}: {votes}. To everybody: the final pruning mask, and of each kept weight the votes"

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from secprune.messages.types import Report, RoundNames, SealedKey
 from secprune.packing import Chunk, Layout, PackedMatrix, Words
+from secprune.protocols.bfv.terms import parameters_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +46,9 @@ class Round:
         packed = [
             PackedMatrix(m.name, m.rows, m.columns, task.pruning.row_budget(m.columns)) for m in matrices
         ]
-        return cls(task, task.task_id, index, matrices, Layout.of(packed, n_max=task.n_max))
+        # A word is 64 bits on the wire, but for `bfv`, where it is a coefficient of a plaintext.
+        digits = parameters_of(task).digits if task.protocol.name == "bfv" else None
+        return cls(task, task.task_id, index, matrices, Layout.of(packed, n_max=task.n_max, digits=digits))
 
 
 class ReportSecrets(Struct, frozen=True, kw_only=True):

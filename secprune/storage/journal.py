@@ -105,6 +105,14 @@ class Journal:
             db.execute("INSERT INTO secret VALUES (?, ?, ?, ?)", (*self._key, purpose, value))
             return value
 
+    def has_secret(self, purpose: str) -> bool:
+        """Whether a secret for `purpose` has been drawn in this round."""
+        with _database_errors():
+            found = self._db.execute(
+                "SELECT 1 FROM secret WHERE task = ? AND round = ? AND purpose = ?", (*self._key, purpose)
+            ).fetchone()
+        return found is not None
+
     def state(self) -> bytes | None:
         """The state of the last checkpoint, or None."""
         with _database_errors():
@@ -114,7 +122,10 @@ class Journal:
         return None if row is None else bytes(row[0])
 
     def checkpoint(self, *, state: bytes | None = None, outgoing: Sequence[Outgoing] = ()) -> None:
-        """Store a state and the messages that belong to it in one transaction."""
+        """Store a state and the messages that belong to it in one transaction.
+
+        What a replaced state held is overwritten, in the write-ahead log as well, if nobody else reads the file now.
+        """
         with self._transaction() as db:
             if state is not None:
                 db.execute("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", (*self._key, state))
@@ -128,6 +139,9 @@ class Journal:
                         "INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?)",
                         [(*key, place, data) for place, data in enumerate(message.chunks)],
                     )
+        if state is not None:
+            with _database_errors():
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def outbox(self) -> list[Outgoing]:
         """All messages this party has committed itself to in this round."""

@@ -46,7 +46,30 @@ def test_every_declared_artefact_exists_somewhere(tmp_path):
         a.name for keeper, root in places for path in files(root) if (a := system.artefact_at(keeper, path))
     }
     made_elsewhere = {"public card", "notes", "final pruning mask", "agreed mask of a round"}  # see tests/e2e
+    made_elsewhere |= {"encrypted report", "sum of ciphertexts"}  # see below
     assert seen | made_elsewhere == {a.name for a in system.artefacts}
+
+
+def test_every_file_of_a_bfv_study_is_declared_while_it_runs_and_after(tmp_path):
+    study = make_study(tmp_path, protocol="bfv", aggregators=1, key_holders=2)
+    system, seen = load_system(), set()
+
+    def look():
+        assert undeclared(study) == []
+        for party in study.task.parties:
+            seen.update(
+                artefact.name
+                for path in files(study.root / party.name)
+                if (artefact := system.artefact_at(party.role, path))
+            )
+
+    study.run_bfv(without=(study.clients[0],), timeout_s=1)  # the others' reports are out, and wait
+    look()
+    assert "encrypted report" in seen
+    outcomes = study.run_bfv()
+    assert not [error for error in outcomes.values() if isinstance(error, Exception)]
+    look()
+    assert "sum of ciphertexts" in seen
 
 
 def test_no_chunk_is_larger_than_a_chunk(tmp_path):

@@ -10,13 +10,13 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-Keeper = Literal["any party", "client", "aggregator", "coordinator", "exchange"]
+Keeper = Literal["any party", "client", "aggregator", "key-holder", "coordinator", "exchange"]
 
 
 class Party(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A party, the organisation behind it, and what it sees when all goes as it should."""
 
-    role: Literal["client", "aggregator", "coordinator", "exchange"]
+    role: Literal["client", "aggregator", "key-holder", "coordinator", "exchange"]
     organisation: str
     sees: str
 

@@ -35,7 +35,7 @@ from secprune.parties.aggregator import AggregatorResult
 from secprune.parties.pairwise.client import report_context, reveal_context
 from secprune.parties.progress import Progress, Stopwatch, silent
 from secprune.parties.release import check_release
-from secprune.protocols.additive.aggregate import AggregateWriter, unshard
+from secprune.protocols.additive.aggregate import AggregateWriter, check_sum
 from secprune.protocols.pairwise import aggregator as protocol
 from secprune.protocols.pairwise.keys import Binding, is_usable
 from secprune.protocols.pairwise.masks import Masking
@@ -356,22 +356,12 @@ class PairwiseAggregator:
         with self._watch.phase("aggregate"):
             for chunk, total in self._sums(reports):
                 masking.take_off(chunk, total)
-                self._check(chunk, total, len(state.reported))
+                check_sum(
+                    chunk, total, cohort_size=len(state.reported), culprits="one of the counted clients"
+                )
                 digests.append(session.exchange.put_chunk(writer.seal(chunk, total)))
                 self._progress("adding reports", chunk.index + 1, len(round_.layout.chunks))
         return writer.key, tuple(digests)
-
-    def _check(self, chunk: Chunk, total: Words, cohort: int) -> None:
-        """Refuse what is no sum of pruning masks: counts above the cohort, rows with too many or too few votes."""
-        try:
-            unshard(chunk, [total], cohort_size=cohort)
-        except RemoteMisbehaviourError:
-            raise RemoteMisbehaviourError(
-                f"the unmasked sum of chunk {chunk.index} is not one of {cohort} pruning masks: at least one client "
-                "masked something else, and under masks nobody can say which",
-                party="one of the counted clients",
-                hint="nothing was released; the protocol additive checks each client's report",
-            ) from None
 
     def _sums(self, reports: dict[str, MaskedReport]) -> Iterator[tuple[Chunk, Words]]:
         readers = [self._words(client, report) for client, report in sorted(reports.items())]

@@ -76,6 +76,29 @@ class AggregateReader:
         return words_from_bytes(self._cipher.open(chunk.index, data), chunk, sender=self._aggregator)
 
 
+def check_sum(chunk: Chunk, total: Words, *, cohort_size: int, culprits: str) -> None:
+    """Refuse, before it is released, a sum that is not one of pruning masks. Run by who sees the whole sum.
+
+    Args:
+        chunk: of the sum.
+        total: its words, (groups, columns).
+        cohort_size: clients in it.
+        culprits: who can have brought it about, for people.
+
+    Raises:
+        RemoteMisbehaviourError: counts above the cohort, or rows with too many or too few votes.
+    """
+    try:
+        unshard(chunk, [total], cohort_size=cohort_size)
+    except RemoteMisbehaviourError:
+        raise RemoteMisbehaviourError(
+            f"the sum of chunk {chunk.index} is not one of {cohort_size} pruning masks: {culprits} sent something "
+            "else, and nobody can say which",
+            party=culprits,
+            hint="nothing was released; the protocol additive checks each client's report",
+        ) from None
+
+
 def unshard(chunk: Chunk, shares: Sequence[Words], *, cohort_size: int) -> Counts:
     """Put the sum together and check it as far as it can be checked: (rows, columns) counts.
 
