@@ -47,6 +47,8 @@ _EXTRAS = {
     "gguf": "demo",
     "accelerate": "demo",
     "matplotlib": "experiment",
+    "tenseal": "he",
+    "zstandard": "he",
 }
 
 

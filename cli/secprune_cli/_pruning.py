@@ -7,8 +7,8 @@ from typing import Annotated
 import msgspec
 import typer
 
-from secprune.errors import ConfigurationError
-from secprune.task import PruningSpec
+from secprune.errors import ConfigurationError, LocalMisuseError
+from secprune.task import KeyHolderForm, PruningSpec
 
 LocalPrunerOption = Annotated[
     str, typer.Option(help="wanda, wanda-adaptive, magnitude or sparsegpt.", rich_help_panel="How to prune")
@@ -39,8 +39,29 @@ WeightScalingOption = Annotated[
     bool, typer.Option(help="Scale kept weights by the share that kept them.", rich_help_panel="How to prune")
 ]
 
+KeyHolderOption = Annotated[
+    str,
+    typer.Option(
+        help="Protocol bfv: blind key holders never see the sum; a simple one decrypts it, for fewer bits."
+    ),
+]
+
 DEFAULTS = PruningSpec(sparsity="1/2", sequence_length=2048, max_windows=128)
 """What `coordinator init` takes where nothing is said."""
+
+
+def key_holder_form(given: str) -> KeyHolderForm:
+    """A checked form of key holder.
+
+    Raises:
+        LocalMisuseError: there is no such form.
+    """
+    try:
+        return msgspec.convert(given, KeyHolderForm)  # type: ignore[no-any-return]
+    except msgspec.ValidationError:
+        raise LocalMisuseError(
+            f"there is no form of key holder {given!r}", hint="choose blind or simple"
+        ) from None
 
 
 def pruning_spec(**options: str | int | bool) -> PruningSpec:

@@ -23,7 +23,7 @@ def run(
         float | None,
         typer.Option(
             "--close-after",
-            help="Protocol pairwise: go on without clients that are missing so many seconds into a step.",
+            help="Protocols pairwise and bfv: go on without clients that are missing so many seconds into a step.",
         ),
     ] = None,
     as_json: JsonOption = False,

@@ -16,7 +16,7 @@ TimeoutOption = Annotated[
     float | None,
     typer.Option(
         "--timeout",
-        help="Where it has to wait for others (protocol pairwise, iterative schedule): give up waiting after so "
+        help="Where it has to wait for others (protocols pairwise and bfv, iterative schedule): give up waiting after so "
         "many seconds (exit 75).",
     ),
 ]
@@ -53,9 +53,9 @@ def submit(
 ) -> None:
     """Protect the pruning masks and post the report. Run again, it sends the same bytes and what is missing.
 
-    With the protocol pairwise it stays until this site has revealed its shares,
-    with the other hospitals and the aggregator at work. Stopped or killed, it
-    goes on where it was when it is run again.
+    With the protocols pairwise and bfv it stays until this site has revealed its
+    shares, or answered for the sum, with the other parties at work. Stopped or
+    killed, it goes on where it was when it is run again.
     """
     from secprune.parties import schedule
     from secprune.parties.session import Patience, open_session
@@ -74,7 +74,7 @@ def run(
 ) -> None:
     """Check, prune (unless done) and submit; in the iterative schedule, block after block.
 
-    With the protocol pairwise it stays as `submit` does.
+    With the protocols pairwise and bfv it stays as `submit` does.
     """
     from secprune.parties.schedule import take_part
     from secprune.parties.session import Patience, open_session

@@ -14,6 +14,7 @@ from secprune_cli._output import HERE, DirectoryOption, JsonOption, progress_bar
 from secprune_cli._pruning import (
     DEFAULTS,
     ActivationsOption,
+    KeyHolderOption,
     LocalComparisonOption,
     LocalPrunerOption,
     PatternOption,
@@ -21,6 +22,7 @@ from secprune_cli._pruning import (
     ServerComparisonOption,
     TiesOption,
     WeightScalingOption,
+    key_holder_form,
     pruning_spec,
 )
 
@@ -40,10 +42,12 @@ def init(
         str,
         typer.Option(
             help="additive: two or more aggregators that do not collude, and none of them learns the sum. pairwise: where "
-            "there is only one aggregator; it learns the sum, and hospitals must stay until the end. (cleartext: tests "
-            "and demos only.)"
+            "there is only one aggregator; it learns the sum, and hospitals must stay until the end. bfv: homomorphic "
+            "encryption, one aggregator and one or more key holders; a client that helps the aggregator breaks it, so "
+            "prefer the others. (cleartext: tests and demos only.)"
         ),
     ] = "additive",
+    key_holder: KeyHolderOption = "blind",
     sparsity: Annotated[
         str, typer.Option(help="Share of weights to prune, as 0.5 or 1/2; exact.")
     ] = DEFAULTS.sparsity,
@@ -79,11 +83,12 @@ def init(
         name = msgspec.convert(protocol, ProtocolName)
     except msgspec.ValidationError:
         raise LocalMisuseError(
-            f"there is no protocol {protocol!r}", hint="choose additive or pairwise"
+            f"there is no protocol {protocol!r}", hint="choose additive, pairwise or bfv"
         ) from None
     options = StudyOptions(
         study=study,
         protocol=name,
+        key_holder=key_holder_form(key_holder),
         min_clients=min_clients,
         pruning=pruning_spec(
             sparsity=sparsity,
@@ -111,8 +116,8 @@ def run(
         float | None,
         typer.Option(
             "--close-after",
-            help="After so many seconds go on without the reports still missing (not with pairwise: there the "
-            "aggregator closes).",
+            help="After so many seconds go on without the reports still missing (not with pairwise "
+            "and bfv: there the aggregator closes).",
         ),
     ] = None,
     timeout_s: Annotated[

@@ -38,7 +38,7 @@ def _group() -> None:
 
 @app.command()
 def new(
-    role: Annotated[str, typer.Option(help="client, aggregator or coordinator.")],
+    role: Annotated[str, typer.Option(help="client, aggregator, key-holder or coordinator.")],
     name: Annotated[str, typer.Option(help="Lower-case letters, digits, hyphens; unique in the study.")],
     directory: DirectoryOption = HERE,
     as_json: JsonOption = False,
@@ -53,7 +53,7 @@ def new(
     except msgspec.ValidationError:
         raise LocalMisuseError(
             f"{role} {name!r} is not a party",
-            hint="roles: client, aggregator, coordinator; names: lower-case letters, digits and hyphens",
+            hint="roles: client, aggregator, key-holder, coordinator; names: lower-case letters, digits and hyphens",
         ) from None
     private_directory(directory)
     identity = Identity.generate(random_bytes)

@@ -16,6 +16,7 @@ from secprune_cli._output import JsonOption
 from secprune_cli._pruning import (
     DEFAULTS,
     ActivationsOption,
+    KeyHolderOption,
     LocalComparisonOption,
     LocalPrunerOption,
     PatternOption,
@@ -23,6 +24,7 @@ from secprune_cli._pruning import (
     ServerComparisonOption,
     TiesOption,
     WeightScalingOption,
+    key_holder_form,
     pruning_spec,
 )
 
@@ -33,15 +35,20 @@ def demo(
     ] = None,
     aggregators: Annotated[
         int | None,
-        typer.Option(help="Organisations that add shares; 2, or 1 with pairwise, if not given.", min=1),
+        typer.Option(help="Organisations that add; 2, or 1 with pairwise and bfv, if not given.", min=1),
     ] = None,
     protocol: Annotated[
         str,
         typer.Option(
-            help="additive; pairwise, with one aggregator and hospitals that may drop out; or cleartext as the "
-            "unprotected baseline."
+            help="additive; pairwise, with one aggregator and hospitals that may drop out; bfv, homomorphic encryption "
+            "with one aggregator and key holders; or cleartext as the unprotected baseline."
         ),
     ] = "additive",
+    key_holders: Annotated[
+        int | None,
+        typer.Option(help="With bfv: organisations that hold a share of the key; 1 if not given.", min=1),
+    ] = None,
+    key_holder: KeyHolderOption = "blind",
     dropouts: Annotated[
         int,
         typer.Option(
@@ -84,15 +91,21 @@ def demo(
     from secprune_cli.demo.consortium import Consortium, StudyPlan, check_plan
     from secprune_cli.demo.dropouts import choose_dropouts
     from secprune_cli.demo.material import fitting_length, prepare_model, read_hospitals, write_hospitals
-    from secprune_cli.demo.summary import count_aggregators, finish
+    from secprune_cli.demo.summary import count_servers, finish
 
     console = Console(stderr=True, highlight=False)
     try:
         checked = msgspec.convert(protocol, ProtocolName)
     except msgspec.ValidationError:
         raise LocalMisuseError(
-            f"there is no protocol {protocol!r}", hint="choose additive, pairwise or cleartext"
+            f"there is no protocol {protocol!r}", hint="choose additive, pairwise, bfv or cleartext"
         ) from None
+    form = key_holder_form(key_holder)
+    if checked != "bfv" and (key_holders is not None or form != "blind"):
+        raise LocalMisuseError(
+            f"{checked} has no key holders",
+            hint="add --protocol bfv, or leave out --key-holders and --key-holder",
+        )
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise LocalMisuseError(
             f"{output} exists and is not empty",
@@ -103,7 +116,9 @@ def demo(
     source = prepare_model(model, console=console)
     plan = StudyPlan(
         hospitals=hospitals,
-        aggregators=aggregators or (1 if checked == "pairwise" else 2),
+        aggregators=aggregators or (1 if checked in {"pairwise", "bfv"} else 2),
+        key_holders=(key_holders or 1) if checked == "bfv" else 0,
+        key_holder=form,
         protocol=checked,
         dropouts=gone,
         pruning=pruning_spec(
@@ -123,7 +138,8 @@ def demo(
     check_plan(plan)
     console.print(
         f"[bold]secprune demo[/]: {len(hospitals)} hospitals ({', '.join(h.name for h in hospitals)}), "
-        f"{count_aggregators(plan.aggregators)} and a coordinator prune one LLM to sparsity {sparsity} under `{checked}`.\n"
+        f"{count_servers(plan.aggregators, plan.key_holders)} and a coordinator prune one LLM to sparsity {sparsity} "
+        f"under `{checked}`.\n"
         "Each is a process of its own; they exchange only sealed, signed files through "
         f"{output}/exchange. This takes one to three minutes on two cores."
     )

@@ -20,7 +20,15 @@ from secprune.parties.config import PARTY_FILE
 from secprune.parties.progress import Stopwatch
 from secprune.parties.session import load_task
 from secprune.parties.study import StudyOptions, build_task
-from secprune.task import MIN_COHORT, MatrixSpec, ModelSpec, PartySpec, ProtocolName, PruningSpec
+from secprune.task import (
+    MIN_COHORT,
+    KeyHolderForm,
+    MatrixSpec,
+    ModelSpec,
+    PartySpec,
+    ProtocolName,
+    PruningSpec,
+)
 from secprune_cli._pruning import pruning_arguments
 from secprune_cli.demo.dropouts import DropOut, Watch
 from secprune_cli.demo.material import NOTES_FILE, Hospital
@@ -44,6 +52,8 @@ class StudyPlan(Struct, frozen=True, kw_only=True):
     aggregators: int
     protocol: ProtocolName
     pruning: PruningSpec
+    key_holders: int = 0
+    key_holder: KeyHolderForm = "blind"
     dropouts: list[DropOut] = []
 
     @property
@@ -57,6 +67,7 @@ class StudyPlan(Struct, frozen=True, kw_only=True):
         """All parties' names and roles."""
         roles: list[tuple[str, Role]] = [("coordinator", "coordinator")]
         roles += [(f"aggregator-{i + 1}", "aggregator") for i in range(self.aggregators)]
+        roles += [(f"key-holder-{i + 1}", "key-holder") for i in range(self.key_holders)]
         return roles + [(hospital.name, "client") for hospital in self.hospitals]
 
 
@@ -80,6 +91,7 @@ def check_plan(plan: StudyPlan) -> None:
         StudyOptions(
             study="plan",
             protocol=plan.protocol,
+            key_holder=plan.key_holder,
             min_clients=plan.min_clients,
             pruning=plan.pruning,
         ),
@@ -100,6 +112,7 @@ class Consortium:
         self.output, self.plan, self.model = output.resolve(), plan, model
         self.clients = [name for name, role in plan.roster if role == "client"]
         self.aggregators = [name for name, role in plan.roster if role == "aggregator"]
+        self.key_holders = [name for name, role in plan.roster if role == "key-holder"]
         self.finished: dict[tuple[str, str], Finished] = {}
         self.watch = Stopwatch()
         self._console = console
@@ -139,7 +152,7 @@ class Consortium:
 
     def _write_party_file(self, directory: Path, role: Role) -> None:
         content: dict[str, object] = {"task": "../task.toml", "exchange": "../exchange"}
-        if role != "aggregator":
+        if role in {"client", "coordinator"}:
             content["model"] = str(self.model)
         if role == "client":
             content["notes"] = NOTES_FILE
@@ -161,6 +174,7 @@ class Consortium:
             "--task": str(self.output / "task.toml"),
             "--study": "secprune demo",
             "--protocol": self.plan.protocol,
+            "--key-holder": self.plan.key_holder,
             "--min-clients": str(self.plan.min_clients),
         }
         arguments = [part for pair in options.items() for part in pair]
@@ -168,15 +182,16 @@ class Consortium:
 
     def _run_round(self) -> None:
         closing = self._closing()
-        servers = ["coordinator", *([] if closing else self.aggregators)]
+        servers = ["coordinator", *self.key_holders, *([] if closing else self.aggregators)]
         self._say(f"waiting: {', '.join(servers)}; the hospitals prune locally and submit their reports")
         watch = Watch(self.output / "exchange", load_task(self.output / "task.toml"))
         self._write_dropouts_party_files(watch)
         # Block by block, or in steps, every hospital waits for all others, so all must run at once.
-        together = self.plan.pruning.schedule == "iterative" or self.plan.protocol == "pairwise"
+        together = self.plan.pruning.schedule == "iterative" or self.plan.protocol in {"pairwise", "bfv"}
         slots = len(self.clients) if together else min(self._cores, len(self.clients))
         waiting, busy, gone = list(self.clients), list[PartyProcess](), list(self.plan.dropouts)
         running, late = [self._start("coordinator", ["coordinator", "run"])], list(self.aggregators)
+        running += [self._start(name, ["key-holder", "run"]) for name in self.key_holders]
         try:
             while waiting or running or late:
                 while waiting and len(busy) < slots:

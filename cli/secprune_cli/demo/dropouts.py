@@ -53,8 +53,13 @@ def choose_dropouts(clients: list[str], count: int, *, protocol: str, schedule: 
     if not count:
         return []
     if protocol != "pairwise":
+        why = (
+            "the demo kills hospitals under pairwise only, not under bfv"
+            if protocol == "bfv"
+            else f"under {protocol} a report is one message; no hospital can drop out on the way"
+        )
         raise LocalMisuseError(
-            f"under {protocol} a report is one message; no hospital can drop out on the way",
+            why,
             hint="add --protocol pairwise, or leave out --dropouts",
         )
     if schedule == "iterative":

@@ -29,7 +29,7 @@ _DEFAULT_CLIENTS = 4
 _DEFAULT_LENGTH = 256
 NOTES_FILE = "notes.txt"
 _FIRST_SPECIALTIES = ("cardiology", "oncology", "paediatrics", "radiology")
-_RESERVED = re.compile(r"coordinator|aggregator-\d+")
+_RESERVED = re.compile(r"coordinator|(?:aggregator|key-holder)-\d+")
 
 
 class Hospital(Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from rich.table import Table
 from secprune.files import SHARED_FILE, write_atomically
 from secprune.parties.session import load_task
 from secprune.privacy.labels import PrivacyLabel, privacy_label
+from secprune.task import KeyHolderForm
 from secprune_cli._output import progress_bars
 from secprune_cli.demo.referee import Perplexities, Referee
 
@@ -26,7 +27,11 @@ _PROMPT = "The patient was admitted with"
 
 
 class DemoResult(Struct, frozen=True, kw_only=True):
-    """`result.json`; `dropouts` says of each hospital that was killed when that was, and whether it is counted."""
+    """`result.json`; `dropouts` says of each hospital that was killed when that was, and whether it is counted.
+
+    `key_holders` and their form `key_holder` are 0 and None but under bfv. `peak_rss_bytes` is that of a party's
+    largest process; under bfv clients and key holders have one more for each core.
+    """
 
     protocol: str
     task_id: str
@@ -35,6 +40,8 @@ class DemoResult(Struct, frozen=True, kw_only=True):
     cohort: list[str]
     dropouts: dict[str, str]
     aggregators: int
+    key_holders: int
+    key_holder: KeyHolderForm | None
     sparsity: float
     sparsity_by_kind: dict[str, float]
     requested_sparsity: str
@@ -78,6 +85,8 @@ def finish(consortium: Consortium, *, eval_windows: int, console: Console) -> De
             for name, step in gone.items()
         },
         aggregators=len(consortium.aggregators),
+        key_holders=len(consortium.key_holders),
+        key_holder=task.protocol.key_holder if consortium.key_holders else None,
         sparsity=by_kind.pop("total"),
         sparsity_by_kind=by_kind,
         requested_sparsity=task.pruning.sparsity,
@@ -98,9 +107,12 @@ def finish(consortium: Consortium, *, eval_windows: int, console: Console) -> De
     return result
 
 
-def count_aggregators(number: int) -> str:
+def count_servers(aggregators: int, key_holders: int) -> str:
     """As people say it."""
-    return f"{number} aggregator{'s' if number > 1 else ''}"
+    counted = {"aggregator": aggregators, "key holder": key_holders}
+    return ", ".join(
+        f"{number} {what}{'s' if number > 1 else ''}" for what, number in counted.items() if number
+    )
 
 
 def _seconds(consortium: Consortium) -> dict[str, float]:
@@ -112,18 +124,13 @@ def _seconds(consortium: Consortium) -> dict[str, float]:
         for step, spent in found.items():
             inside[f"{label}: {step}"] = max(inside.get(f"{label}: {step}", 0.0), spent)
 
-    for (_, command), finished in consortium.finished.items():
+    roles = dict(consortium.plan.roster)
+    for (party, command), finished in consortium.finished.items():
         for part in (finished.result, *(v for v in finished.result.values() if isinstance(v, dict))):
             if isinstance(part.get("seconds"), dict):
-                collect(part["seconds"], f"slowest {_role(finished.result)} {command}")
+                collect(part["seconds"], f"slowest {roles[party]} {command}")
     total = round(sum(seconds.values()), 3)
     return {**seconds, "total": total, **inside}
-
-
-def _role(result: dict[str, Any]) -> str:
-    if "submit" in result:
-        return "client"
-    return "aggregator" if "bytes_sent" in result else "coordinator"
 
 
 def _peak_memory(consortium: Consortium) -> dict[str, int]:
@@ -162,7 +169,8 @@ def _tables(result: DemoResult, output: Path) -> Group:
     facts.add_row("bits differing from cleartext", str(result.differing_bits))
     facts.add_row(
         "cohort",
-        f"{result.cohort_size} of {result.n_max} clients, {count_aggregators(result.aggregators)}",
+        f"{result.cohort_size} of {result.n_max} clients, {count_servers(result.aggregators, result.key_holders)}"
+        + (f" ({result.key_holder})" if result.key_holder else ""),
     )
     for name, fate in result.dropouts.items():
         facts.add_row("dropped out", f"{name}: {fate}")
