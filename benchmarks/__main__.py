@@ -14,6 +14,7 @@ from rich.console import Console
 
 from benchmarks import (
     aggregator,
+    bfv,
     calibration,
     client_protect,
     coordinator,
@@ -31,6 +32,7 @@ BENCHMARKS = {
     "aggregator": aggregator.run,
     "pairwise": pairwise.run,
     "flower": flower.run,
+    "bfv": bfv.run,
     "coordinator": coordinator.run,
     "calibration": calibration.run,
     "end-to-end": end_to_end.run,
