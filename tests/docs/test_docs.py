@@ -36,7 +36,8 @@ def test_the_readmes_study_on_separate_machines(tmp_path):
     make_checkpoint(tmp_path / "models" / "SmolLM2-135M", "llama", seed=3, max_positions=128)
     site = tmp_path / "site"
     hospitals = ("st-marys", "northside", "riverbank")
-    for index, name in enumerate((*hospitals, *(f"pairwise/{name}" for name in (*hospitals, "hillview")))):
+    pairwise = (f"pairwise/{name}" for name in (*hospitals, "hillview"))
+    for index, name in enumerate((*hospitals, *pairwise, *(f"bfv/{name}" for name in hospitals))):
         (site / name).mkdir(parents=True, mode=0o700)
         (site / name / "notes.txt").write_text("\n\n".join(NOTES[index % 4 :: 4] * 3))
     environment = {
@@ -78,6 +79,9 @@ def test_the_readmes_study_on_separate_machines(tmp_path):
     provenance = json.loads((site / "pairwise" / "pruned-model" / "secprune.json").read_text())
     assert provenance["cohort_size"] == 4
     assert "up to 1 of 4 clients" in " ".join(output.split())
+    provenance = json.loads((site / "bfv" / "pruned-model" / "secprune.json").read_text())
+    assert provenance["cohort_size"] == 3
+    assert "not from the aggregator when a client helps it" in provenance["privacy"]["label"]
     assert not any(process.poll() is None for process in background)
     assert time.monotonic() > watch.seconds["block"] >= 0
 
@@ -95,7 +99,7 @@ def test_party_files_in_documents_are_valid(path):
             msgspec.convert(tomllib.loads(block), PartyFile)
 
 
-@pytest.mark.parametrize("role", ["client", "aggregator", "coordinator"])
+@pytest.mark.parametrize("role", ["client", "aggregator", "key-holder", "coordinator"])
 def test_the_party_file_that_keys_new_writes_is_valid(role):
     msgspec.convert(tomllib.loads(party_file_template(role, "somebody")), PartyFile)
 
