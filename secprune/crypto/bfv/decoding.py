@@ -44,7 +44,7 @@ def decode(c0: Words, products: Sequence[Words], parameters: Parameters, *, word
     ):
         raise RemoteMisbehaviourError(
             "the decrypted sum is not one of honest encryptions under the key of this round",
-            party="one of the counted clients, or a key holder",
+            party="one of the counted clients, the aggregator or a key holder",
             hint="nothing was released; the protocol additive checks each client's report",
         )
     return sums.reshape(-1)[:words]
