@@ -11,15 +11,14 @@ import random
 import shutil
 import tempfile
 from collections import Counter
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("tenseal.sealapi", reason="needs tenseal (pip install 'secprune[he]')")
+from bfv_world import FORMS, MIN_CLIENTS, tiny_study
 from faulty_exchange import BfvWorld, Rates, fast_directory
-from small_study import make_study
 
 from secprune.crypto.bfv import scheme
 from secprune.crypto.envelope import open_envelope
@@ -45,8 +44,6 @@ from secprune.protocols.bfv.terms import Terms, message_digest
 from secprune.pruning.tensorfile import TensorFile
 from secprune.storage.journal import Journal
 
-MATRICES = (("a.weight", 3, 8), ("b.weight", 2, 6))
-MIN_CLIENTS = 3
 SUBJECTS = {
     KeyCommitment: lambda _: "",
     KeyShare: lambda _: "",
@@ -81,7 +78,6 @@ LEAVING = ("", "encrypted-reports", "encrypted-reports", "linear-hashes")
 LEAVING_HOLDER = ("", "key-commitments", "key-shares", "hash-seeds", "partial-decryptions", "shares")
 STRIDE = 16
 """Every so many of a party's writes are tried; 1 tries all, in some minutes."""
-FORMS = (("simple", 1), ("blind", 1), ("blind", 2))
 
 
 @pytest.fixture(scope="module")
@@ -96,28 +92,13 @@ def _no_self_test(monkeypatch):
     monkeypatch.setattr(scheme, "self_test", lambda _parameters: None)
 
 
-@cache
-def _study(root, clients, form, key_holders):
-    """Keys and masks of a study; the same ones in all schedules, which have their own files and exchange."""
-    return make_study(
-        root / f"study-{clients}-{form}-{key_holders}",
-        clients=clients,
-        min_clients=MIN_CLIENTS,
-        aggregators=1,
-        protocol="bfv",
-        key_holder=form,
-        key_holders=key_holders,
-        matrices=MATRICES,
-    )
-
-
 class Schedule:
     """One schedule: who disappears or comes late, how often what goes wrong, and for how long."""
 
     def __init__(self, root, seed, *, damage=0.0, study=None, **rates):
         chance = random.Random(seed)
         self.seed, self.damage = seed, damage
-        drawn = _study(root, chance.choice((4, 4, 5)), *chance.choice(FORMS))
+        drawn = tiny_study(root, chance.choice((4, 4, 5)), *chance.choice(FORMS))
         self.study = study or drawn
         self.length = chance.randint(20, 200)
         self.world = BfvWorld(
@@ -374,7 +355,7 @@ class OneCrash(Schedule):
     """Nothing goes wrong but that one party is killed once, at one of its writes, and maybe one client is lost."""
 
     def __init__(self, root, form, key_holders, *, party="", point=0, leaves=None):
-        self.study, self.length, self.damage, self.comes = _study(root, 4, form, key_holders), 0, 0.0, {}
+        self.study, self.length, self.damage, self.comes = tiny_study(root, 4, form, key_holders), 0, 0.0, {}
         self.world = BfvWorld(self.study, Path(tempfile.mkdtemp(dir=root)))
         self.world.crash_at, self.world.leaves = (party, point), leaves or {}
         self.world.close_after_s = 100 if leaves else None
@@ -405,102 +386,6 @@ def test_a_party_killed_at_one_of_its_writes_goes_on_and_the_sum_is_exact(
             error.add_note(f"{party} was killed at point {point} of {points}")
             raise
         assert schedule.world.parties[party].starts > 1
-
-
-# ---- an exchange that shows a message in one listing and not in the next, or twice in one
-def _until(world, phase, *, without=()):
-    for _ in range(60):
-        for party in world.parties.values():
-            if party.name not in without:
-                world.turn(party)
-            if len(world.posted[phase]):
-                return
-    raise AssertionError(f"nothing was posted in {phase}")
-
-
-def _small_world(root, form="blind", key_holders=1):
-    return BfvWorld(_study(root, 4, form, key_holders), Path(tempfile.mkdtemp(dir=root)))
-
-
-def _finish(world):
-    world.hidden.clear()
-    world.run_until_quiet()
-    assert isinstance(world.coordinator.outcome, RoundResult)
-    assert not world.blamed()
-    assert not world.posted["abandoned"]
-    world.close()
-
-
-@pytest.mark.parametrize(
-    ("who", "stage", "hidden"),
-    [
-        ("adder-0", "encrypted-reports", "key-shares"),
-        ("adder-0", "ciphertext-sums", "key-shares"),
-        ("adder-0", "ciphertext-sums", "encrypted-reports"),
-        ("adder-0", "hash-seeds", "ciphertext-sums"),
-        ("adder-0", "partial-decryptions", "openings"),
-        ("adder-0", "partial-decryptions", "ciphertext-sums"),
-        ("adder-0", "votes", "partial-decryptions"),
-        ("clinic-0", "hash-seeds", "ciphertext-sums"),
-        ("clinic-0", "hash-seeds", "key-shares"),
-        ("clinic-0", "openings", "ciphertext-sums"),
-        ("holder-0", "openings", "ciphertext-sums"),
-        ("holder-0", "openings", "linear-hashes"),
-        ("holder-0", "openings", "hash-seeds"),
-        ("hq", "shares", "votes"),
-        ("hq", "shares", "cohorts"),
-        ("hq", "shares", "shares"),
-    ],
-)
-@pytest.mark.parametrize("again", [False, True], ids=["running", "started again"])
-def test_what_is_not_listed_for_a_while_spoils_nothing(root, who, stage, hidden, again):
-    world = _small_world(root)
-    party = world.parties[who]
-    _until(world, stage)
-    if again:
-        world.stop(party)
-    world.hidden[who] = set(world.posted[hidden])
-    assert world.hidden[who]
-    for _ in range(3):
-        world.sweep()
-    _finish(world)
-
-
-def test_keys_that_are_listed_once_and_not_again_are_waited_for(root, monkeypatch):
-    world, seen = _small_world(root), Counter()
-    client, honest = world.parties["clinic-0"], shared.key_shares
-
-    def once(session, terms):
-        seen[session.name] += 1
-        return None if session.name == "clinic-0" and seen["clinic-0"] % 2 == 0 else honest(session, terms)
-
-    _until(world, "key-shares", without=("clinic-0",))
-    with monkeypatch.context() as patch:
-        patch.setattr(shared, "key_shares", once)
-        world.turn(client)
-    assert seen["clinic-0"] == 2
-    _finish(world)
-
-
-def test_partial_decryptions_that_are_listed_twice_are_counted_once(root):
-    world = _small_world(root, "blind", 2)
-    _until(world, "partial-decryptions")
-    world.rates.doubled = 1.0
-    _finish(world)
-
-
-def test_partial_decryptions_that_are_listed_once_and_not_again_are_waited_for(root):
-    world = _small_world(root, "blind", 2)
-    _until(world, "openings")
-    for _ in range(3):
-        for party in (*world.key_holders, *world.clients):
-            world.turn(party)
-    (first, second) = world.posted["partial-decryptions"]
-    for shown in ({second}, {first}):  # one after the other, and never both
-        world.hidden["adder-0"] = shown
-        world.turn(world.aggregator)
-    assert world.aggregator.outcome is None, world.aggregator.last
-    _finish(world)
 
 
 # ---- these checks can see

@@ -16,7 +16,6 @@ from bfv_attacker import (
     HQ,
     LIAR,
     VICTIM,
-    Stages,
     holders,
     key_seeds,
     masks_of,
@@ -26,7 +25,6 @@ from bfv_attacker import (
     turn,
     words_of,
 )
-from faulty_exchange import fast_directory
 
 from secprune.crypto.bfv import wire
 from secprune.crypto.bfv.keys import KeyShare as Key
@@ -39,17 +37,6 @@ from secprune.parties.bfv import shared
 
 HONEST = ("clinic-0", "clinic-1", "clinic-2", "clinic-3")
 SIMPLE, BLIND = ("simple", 1), ("blind", 1)
-
-
-@pytest.fixture(scope="module")
-def stages():
-    with fast_directory() as root:
-        yield Stages(root)
-
-
-@pytest.fixture(params=FORMS, ids=lambda form: f"{form[0]}-{form[1]}")
-def form(request):
-    return request.param
 
 
 def counted_with(liar, pieces):
