@@ -49,6 +49,8 @@ _EXTRAS = {
     "matplotlib": "experiment",
     "tenseal": "he",
     "zstandard": "he",
+    "s3fs": "s3",
+    "sshfs": "sftp",
 }
 
 

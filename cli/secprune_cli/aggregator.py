@@ -30,10 +30,10 @@ def run(
 ) -> None:
     """Serve the task until this aggregator's share is released. Run again, it goes on where it stopped."""
     from secprune.parties.schedule import serve
-    from secprune.parties.session import Patience, open_session
+    from secprune.parties.session import open_session
 
     with open_session(directory, "aggregator") as session, progress_bars() as progress:
-        result = serve(session, Patience(timeout_s), close_after_s=close_after_s, progress=progress)
+        result = serve(session, session.patience(timeout_s), close_after_s=close_after_s, progress=progress)
     show(result, as_json=as_json, title="Share released")
 
 

@@ -58,10 +58,10 @@ def submit(
     killed, it goes on where it was when it is run again.
     """
     from secprune.parties import schedule
-    from secprune.parties.session import Patience, open_session
+    from secprune.parties.session import open_session
 
     with open_session(directory, "client") as session, progress_bars() as progress:
-        result = schedule.submit(session, Patience(timeout_s), progress=progress)
+        result = schedule.submit(session, session.patience(timeout_s), progress=progress)
     show(result, as_json=as_json, title="Report submitted")
 
 
@@ -77,10 +77,10 @@ def run(
     With the protocols pairwise and bfv it stays as `submit` does.
     """
     from secprune.parties.schedule import take_part
-    from secprune.parties.session import Patience, open_session
+    from secprune.parties.session import open_session
 
     with open_session(directory, "client") as session, progress_bars() as progress:
-        result = take_part(session, Patience(timeout_s), device=device, progress=progress)
+        result = take_part(session, session.patience(timeout_s), device=device, progress=progress)
     show(result, as_json=as_json, title="Report submitted")
 
 

@@ -127,10 +127,10 @@ def run(
 ) -> None:
     """Drive the round until the summed counts are here. Run again, it goes on where it stopped."""
     from secprune.parties.schedule import drive
-    from secprune.parties.session import Patience, open_session
+    from secprune.parties.session import open_session
 
     with open_session(directory, "coordinator") as session, progress_bars() as progress:
-        result = drive(session, Patience(timeout_s), close_after_s=close_after_s, progress=progress)
+        result = drive(session, session.patience(timeout_s), close_after_s=close_after_s, progress=progress)
     show(result, as_json=as_json, title="Counts ready")
 
 

@@ -27,10 +27,10 @@ def run(
     The key is made here, stays in this directory's journal (mode 0600), and is forgotten once it has been used.
     """
     from secprune.parties.schedule import hold_key
-    from secprune.parties.session import Patience, open_session
+    from secprune.parties.session import open_session
 
     with open_session(directory, "key-holder") as session, progress_bars() as progress:
-        result = hold_key(session, Patience(timeout_s), progress=progress)
+        result = hold_key(session, session.patience(timeout_s), progress=progress)
     show(result, as_json=as_json, title="Sum opened")
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from secprune.errors import NotReadyError
+from secprune.errors import NotReadyError, RemoteMisbehaviourError
+from secprune.ids import short
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -62,8 +63,17 @@ class Topic:
 class Exchange(Protocol):
     """A bulletin board that parties post to and read from."""
 
+    @property
+    def poll_s(self) -> float:
+        """Seconds between two looks of somebody who waits; each look is a few listings."""
+
     def put_chunk(self, data: bytes) -> str:
-        """Store a chunk and return its digest; storing it again repairs a damaged copy."""
+        """Store a chunk and return its digest; storing it again repairs a damaged copy.
+
+        It may still be on its way when this returns, and a failure may show at the next call. `post` and
+        `flush` wait for it. What is on its way is lost with the process, so commit to nothing that names a
+        chunk before one of them has returned.
+        """
 
     def get_chunk(self, digest: str) -> bytes:
         """The chunk of that digest, verified.
@@ -74,7 +84,31 @@ class Exchange(Protocol):
         """
 
     def post(self, topic: Topic, envelope: bytes) -> str:
-        """Post a message and return its digest; posting the same bytes again changes nothing."""
+        """Post a message and return its digest, after all chunks; posting the same bytes again changes nothing."""
 
     def messages(self, topic: Topic, *, known: Collection[str] = ()) -> Iterator[tuple[str, bytes]]:
         """Messages of a topic that are not in `known`: (digest, bytes), in order of digest."""
+
+    def flush(self) -> None:
+        """Wait until every chunk that was put is stored.
+
+        Raises:
+            SecpruneError: one could not be stored.
+        """
+
+
+def missing_chunk(digest: str) -> ChunkMissingError:
+    """What to say of a chunk that is not there."""
+    return ChunkMissingError(
+        f"chunk {short(digest)} is not in the exchange",
+        hint="if it stays away, let its sender run the same command again: it sends what is missing",
+    )
+
+
+def altered_chunk(digest: str) -> RemoteMisbehaviourError:
+    """What to say of a chunk that is not what its name says."""
+    return RemoteMisbehaviourError(
+        f"chunk {short(digest)} was altered in the exchange",
+        party="exchange",
+        hint="find out who can write there; its sender repairs it by running the same command again",
+    )

@@ -7,17 +7,19 @@ messages/<task>/<round>/<phase>/<sha256> signed envelopes
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from secprune.crypto.envelope import MAX_ENVELOPE_BYTES
-from secprune.errors import RemoteMisbehaviourError
-from secprune.exchange.api import MAX_CHUNK_BYTES, ChunkMissingError, Topic
+from secprune.exchange.api import MAX_CHUNK_BYTES, altered_chunk, missing_chunk
+from secprune.exchange.location import DirectoryLocation, S3Location, parse_location
 from secprune.files import SHARED_FILE, environment_errors, write_atomically
-from secprune.ids import sha256, short
+from secprune.ids import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+    from secprune.exchange.api import Exchange, Topic
 
 
 class DirectoryExchange:
@@ -26,6 +28,8 @@ class DirectoryExchange:
     Args:
         root: the directory; created if it does not exist.
     """
+
+    poll_s = 0.25
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -41,16 +45,9 @@ class DirectoryExchange:
         """Read a chunk and check that it is what its name says."""
         data = self._read(self._chunk_path(digest), MAX_CHUNK_BYTES)
         if data is None:
-            raise ChunkMissingError(
-                f"chunk {short(digest)} is not in the exchange",
-                hint="if it stays away, let its sender run the same command again: it sends what is missing",
-            )
+            raise altered_chunk(digest) if self._is_oversized(digest) else missing_chunk(digest)
         if sha256(data) != digest:
-            raise RemoteMisbehaviourError(
-                f"chunk {short(digest)} was altered in the exchange",
-                party="exchange",
-                hint="find out who can write there; its sender repairs it by running the same command again",
-            )
+            raise altered_chunk(digest)
         return data
 
     def post(self, topic: Topic, envelope: bytes) -> str:
@@ -71,6 +68,14 @@ class DirectoryExchange:
             data = self._read(folder / name, MAX_ENVELOPE_BYTES)
             if data is not None and sha256(data) == digest:
                 yield digest, data
+
+    def flush(self) -> None:
+        """Nothing to wait for: whatever was put is on the disk."""
+
+    def _is_oversized(self, digest: str) -> bool:
+        with environment_errors(f"read the exchange at {self._root}"):
+            path = self._chunk_path(digest)
+            return path.is_file() and path.stat().st_size > MAX_CHUNK_BYTES
 
     def _put(self, path: Path, data: bytes) -> None:
         if self._read(path, max(MAX_CHUNK_BYTES, MAX_ENVELOPE_BYTES)) != data:
@@ -100,6 +105,28 @@ class DirectoryExchange:
         return self._root / "messages" / task / str(topic.round) / topic.phase
 
 
-def open_exchange(url: str, *, base: Path) -> DirectoryExchange:
-    """Open the exchange that a party file names: a directory, relative to the party file's own."""
-    return DirectoryExchange(base / Path(url).expanduser())
+def open_exchange(url: str, *, base: Path) -> Exchange:
+    """Open the exchange that a party file names: a directory, `s3://bucket/prefix` or `sftp://host/path`.
+
+    Args:
+        url: a path or a URL.
+        base: what a relative path starts at: the party file's own directory.
+
+    Raises:
+        ConfigurationError: the URL is malformed, of another kind, or holds credentials.
+        ModuleNotFoundError: the package for this kind of URL is not installed.
+    """
+    # Stores are imported when they are wanted: their packages are extras.
+    match parse_location(url):
+        case DirectoryLocation(path=path):
+            return DirectoryExchange(base / path.expanduser())
+        case S3Location() as location:
+            from secprune.exchange.s3 import S3Store  # noqa: PLC0415
+            from secprune.exchange.store import StoreExchange  # noqa: PLC0415
+
+            return StoreExchange(S3Store(location))
+        case location:
+            from secprune.exchange.sftp import SftpStore  # noqa: PLC0415
+            from secprune.exchange.store import StoreExchange  # noqa: PLC0415
+
+            return StoreExchange(SftpStore(location))

@@ -184,6 +184,10 @@ class Session:
             raise ConfigurationError(f"the party file in {self.directory} does not say where {what} is")
         return self.directory / entry
 
+    def patience(self, timeout_s: float | None) -> Patience:
+        """How to wait for others: looking as often as this exchange can bear."""
+        return Patience(timeout_s, poll_s=self.exchange.poll_s)
+
     def at_round(self, index: int) -> Session:
         """The same party at another round of the same task."""
         return dataclasses.replace(
@@ -200,7 +204,11 @@ class Session:
 
     # ---- sending
     def outgoing(self, message: AnyMessage, subject: str = "", *, chunks: Iterable[bytes] = ()) -> Outgoing:
-        """Sign a message, for a checkpoint; `chunks` are small ones that it names."""
+        """Sign a message, for a checkpoint; `chunks` are small ones that it names.
+
+        Chunks that were put before are stored when this returns: nobody commits to a message that names others.
+        """
+        self.exchange.flush()
         envelope = sign(message, signer=self.name, identity=self.identity)
         return Outgoing(PHASE_OF[type(message)], subject, envelope, tuple(chunks))
 
@@ -354,6 +362,7 @@ def open_session(directory: Path, role: Role, *, exclusive: bool = True) -> Iter
         try:
             exchange = open_exchange(config.exchange, base=directory)
             yield Session(directory, config, card, identity, task, round_, exchange, journal)
+            exchange.flush()  # chunks that were sent again with no message after them
         finally:
             journal.close()
 
