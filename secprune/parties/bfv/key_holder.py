@@ -133,6 +133,8 @@ class KeyHolder:
                 return f"{self._terms.aggregator}'s sum of all reports"
             case protocol.Committed():
                 return f"the keys of {', '.join(self._terms.key_holders)}"
+            case None:
+                return "secprune key-holder run"
             case _:
                 return "nothing"
 
