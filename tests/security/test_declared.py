@@ -63,9 +63,9 @@ def test_every_file_of_a_bfv_study_is_declared_while_it_runs_and_after(tmp_path)
                 if (artefact := system.artefact_at(party.role, path))
             )
 
-    study.run_bfv(without=(study.clients[0],), timeout_s=1)  # the others' reports are out, and wait
-    look()
-    assert "encrypted report" in seen
+    while "encrypted report" not in seen:  # until the others' reports are out, and wait
+        study.run_bfv(without=(study.clients[0],), timeout_s=1)
+        look()
     outcomes = study.run_bfv()
     assert not [error for error in outcomes.values() if isinstance(error, Exception)]
     look()
