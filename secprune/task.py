@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 ProtocolName = Literal["additive", "pairwise", "bfv", "cleartext"]
 KeyHolderForm = Literal["blind", "simple"]
 
+_MAX_DOTS = 256
+"""In one line of TOML; names and free texts have fewer."""
+
 MIN_COHORT = 3
 """Below three clients the sum tells each member the other's pruning mask."""
 
@@ -268,13 +271,26 @@ def parse_task(text: str) -> Task:
             contradict each other.
     """
     try:
-        task = msgspec.convert(tomllib.loads(text), Task)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        task = msgspec.convert(load_toml(text), Task)
+    except (ValueError, RecursionError) as error:  # msgspec's and tomllib's own are ValueErrors
         raise ConfigurationError(
-            f"the task file is not valid: {error}", hint="ask the coordinator for the original file"
+            f"the task file is not valid: {str(error)[:1000]}",
+            hint="ask the coordinator for the original file",
         ) from error
     check_task(task)
     return task
+
+
+def load_toml(text: str) -> dict[str, object]:
+    """Parse TOML that may come from anybody.
+
+    Raises:
+        ValueError: not TOML, or a key of very many parts, for which tomllib takes time that grows as their square.
+        RecursionError: nested too deeply.
+    """
+    if any(line.count(".") > _MAX_DOTS for line in text.splitlines()):
+        raise ValueError("a line with too many dots")
+    return tomllib.loads(text)
 
 
 def check_task(task: Task) -> None:

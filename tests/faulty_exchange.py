@@ -13,6 +13,7 @@ import tempfile
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import SimpleNamespace
 
 from secprune.errors import (
     LocalEnvironmentError,
@@ -23,10 +24,11 @@ from secprune.errors import (
 from secprune.exchange.api import ChunkMissingError
 from secprune.exchange.directory import DirectoryExchange
 from secprune.ids import sha256, short
+from secprune.parties.aggregator import Aggregator
 from secprune.parties.bfv.aggregator import BfvAggregator
 from secprune.parties.bfv.client import BfvClient
 from secprune.parties.bfv.key_holder import KeyHolder
-from secprune.parties.client import MASKS_FILE
+from secprune.parties.client import MASKS_FILE, submit
 from secprune.parties.config import read_party_file
 from secprune.parties.coordinator import Coordinator
 from secprune.parties.pairwise.aggregator import PairwiseAggregator
@@ -427,6 +429,24 @@ class BfvWorld(World):
         data = super().alter_chunk(name, data)
         self.sent[name][sha256(data)] = data
         return data
+
+
+@dataclass
+class AdditiveWorld(World):
+    """The same for a study of `additive`: clients submit and are done, the coordinator closes the round."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.aggregators = [self.parties[name] for name in self.study.aggregators]
+
+    def machine_of(self, party):
+        match party.role:
+            case "client":
+                session = party.session
+                return SimpleNamespace(run=lambda _patience: submit(session), waiting_for=lambda: "nothing")
+            case "aggregator":
+                return Aggregator(party.session)
+        return Coordinator(party.session, close_after_s=self.close_after_s)
 
 
 def _place(order, digest):

@@ -6,7 +6,10 @@ messages/<task>/<round>/<phase>/<sha256> signed envelopes
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+import stat
 from typing import TYPE_CHECKING
 
 from secprune.crypto.envelope import MAX_ENVELOPE_BYTES
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from secprune.exchange.api import Exchange, Topic
+
+
+_NAME = re.compile(r"[0-9a-f]{64}\Z")
 
 
 class DirectoryExchange:
@@ -63,7 +69,7 @@ class DirectoryExchange:
             names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
         for name in names:
             digest = f"sha256:{name}"
-            if digest in known or name.startswith("."):
+            if digest in known or not _NAME.match(name):
                 continue
             data = self._read(folder / name, MAX_ENVELOPE_BYTES)
             if data is not None and sha256(data) == digest:
@@ -89,12 +95,19 @@ class DirectoryExchange:
     def _read(self, path: Path, limit: int) -> bytes | None:
         with environment_errors(f"read the exchange at {self._root}"):
             try:
-                with path.open("rb") as stream:
+                # O_NONBLOCK: a FIFO that somebody put there would wait for a writer.
+                with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:
+                    about = os.fstat(stream.fileno())
+                    if not stat.S_ISREG(about.st_mode) or about.st_size > limit:
+                        return None
                     # Not read(limit + 1): that reserves the limit, 64 MiB of page faults for every chunk.
-                    size = os.fstat(stream.fileno()).st_size
-                    return stream.read(size) if size <= limit else None
+                    return stream.read(about.st_size)
             except (FileNotFoundError, IsADirectoryError):
                 return None
+            except OSError as error:
+                if error.errno == errno.ELOOP:  # a link to itself
+                    return None
+                raise
 
     def _chunk_path(self, digest: str) -> Path:
         name = digest.removeprefix("sha256:")

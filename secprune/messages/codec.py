@@ -29,7 +29,8 @@ def decode(data: bytes, kind: type[T], *, party: str) -> T:
     try:
         message = msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise RemoteMisbehaviourError(f"malformed message: {error}", party=party) from error
+        # msgspec quotes what it does not know, and a stranger's envelope may be megabytes.
+        raise RemoteMisbehaviourError(f"malformed message: {str(error)[:200]}", party=party) from error
     if encode(message) != data:
         raise RemoteMisbehaviourError("malformed message: not in canonical form", party=party)
     return message

@@ -5,7 +5,6 @@ Unknown keys are refused. Secrets are never in it; the keys lie beside it in `id
 
 from __future__ import annotations
 
-import tomllib
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -14,7 +13,7 @@ from msgspec import Meta, Struct
 from secprune.errors import ConfigurationError
 from secprune.files import read_bytes
 from secprune.ids import Digest, Role
-from secprune.task import MIN_COHORT, ProtocolName, Task
+from secprune.task import MIN_COHORT, ProtocolName, Task, load_toml
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,9 +86,11 @@ def read_party_file(directory: Path) -> PartyFile:
     path = directory / PARTY_FILE
     try:
         text = read_bytes(path, what="the party file").decode()
-        return msgspec.convert(tomllib.loads(text), PartyFile)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
-        raise ConfigurationError(f"{path} is not valid: {error}", hint="see docs/deploying.md") from error
+        return msgspec.convert(load_toml(text), PartyFile)
+    except (ValueError, RecursionError) as error:  # all others derive from ValueError
+        raise ConfigurationError(
+            f"{path} is not valid: {str(error)[:1000]}", hint="see docs/deploying.md"
+        ) from error
 
 
 def check_policy(policy: Policy, task: Task) -> None:

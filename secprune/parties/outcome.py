@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from secprune.errors import RemoteMisbehaviourError
+from secprune.errors import ConfigurationError, LocalMisuseError, RemoteMisbehaviourError
 from secprune.files import read_bytes, write_atomically
 from secprune.messages.types import RoundOutcome
 from secprune.packing import CHUNK_BYTES
@@ -60,7 +60,15 @@ def await_outcome(session: Session, patience: Patience) -> MaskFile:
             raise RemoteMisbehaviourError("the agreed mask is too large", party=received.sender)
         data = b"".join(session.exchange.get_chunk(digest) for digest in received.message.chunks)
         write_atomically(path, data)
-    agreed = MaskFile(path, round_.matrices, task_id=round_.task_id)
+    try:
+        agreed = MaskFile(path, round_.matrices, task_id=round_.task_id)
+    except (ConfigurationError, LocalMisuseError) as error:
+        path.unlink()  # it may have been damaged here since; what the coordinator signed can be read again
+        raise RemoteMisbehaviourError(
+            f"the agreed mask is no mask of this round: {error.message}",
+            party=session.task.coordinator.name,
+            hint="run the same command again; if this stays, ask the coordinator how it came about",
+        ) from error
     for m in round_.matrices:
         pruned = int(np.count_nonzero(agreed.rows(m.name)))
         if pruned != session.task.pruning.final_k(m.rows, m.columns):

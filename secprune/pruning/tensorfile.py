@@ -32,6 +32,7 @@ MAX_HEADER_BYTES = 100_000_000
 
 INDEX_NAME = "model.safetensors.index.json"
 SINGLE_NAME = "model.safetensors"
+_MAX_NAME = 255  # bytes of a file's name, on every file system that is in use
 
 _WIDTHS = {
     1: ("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0"),
@@ -116,6 +117,8 @@ class TensorFile:
         read from end to end is better read in this way.
         """
         _, shape, _, _ = self._find(name)
+        if not shape:
+            return self.raw(name).copy()
         piece = self.raw(name)[low:high]
         offset = self.span(name)[0] + low * math.prod(shape[1:]) * piece.itemsize
         try:
@@ -195,8 +198,8 @@ class CheckpointFiles:
 
     def _shard(self, name: str) -> TensorFile:
         # A name with a directory in it would let an index point at any file of this machine.
-        if Path(name).name != name or not name.endswith(".safetensors"):
-            raise _malformed(self.directory / INDEX_NAME, f"it names a shard {name!r}")
+        if Path(name).name != name or not name.endswith(".safetensors") or len(name.encode()) > _MAX_NAME:
+            raise _malformed(self.directory / INDEX_NAME, f"it names a shard {name[:100]!r}")
         if not (self.directory / name).is_file():
             raise ConfigurationError(
                 f"{self.directory} lacks its shard {name}", hint="download or copy the checkpoint again"
@@ -398,6 +401,9 @@ def _parse_json(path: Path, text: bytes) -> dict[str, Any]:
 
     try:
         value = json.loads(text.decode(), object_pairs_hook=unique)
+        json.dumps(
+            value, ensure_ascii=False
+        ).encode()  # refuses half characters, which nobody can write again
     except (ValueError, RecursionError) as error:
         raise _malformed(path, "its JSON cannot be read") from error
     if not isinstance(value, dict):

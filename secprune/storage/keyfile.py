@@ -66,7 +66,7 @@ def read_identity(path: Path) -> tuple[Identity, PartySpec]:
         )
     try:
         stored = msgspec.json.decode(data, type=_KeyFile)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         raise ConfigurationError(
             f"{path} is not an identity file", hint="restore it from your backup, or make new keys"
         ) from None
@@ -91,7 +91,15 @@ def read_card(path: Path) -> PartySpec:
         name = claimed["signatures"][0]["keyid"]
         payload = msgspec.json.decode(msgspec.convert(claimed["payload"], bytes), type=Card)
         signer, card = open_envelope(data, Card, signing_keys={name: payload.party.signing_key})
-    except (msgspec.MsgspecError, KeyError, IndexError, TypeError, RemoteMisbehaviourError) as error:
+    except (
+        msgspec.MsgspecError,
+        KeyError,
+        IndexError,
+        TypeError,
+        RecursionError,
+        UnicodeDecodeError,
+        RemoteMisbehaviourError,
+    ) as error:
         raise ConfigurationError(
             f"{path} is not a valid card", hint="ask its owner for the file that `secprune keys new` wrote"
         ) from error
