@@ -135,22 +135,19 @@ def new_directory():
 
 
 # ---- judging
-def judged(decoder, data, *, blames=None, tolerates=()):
+def judged(decoder, data, *, blames=None):
     """What a decoder makes of `data`: its value, or the error that it deliberately raised.
 
     Args:
         decoder: takes the bytes.
         data: anything.
         blames: who alone may be blamed by a RemoteMisbehaviourError.
-        tolerates: exceptions of a known defect (see `test_fuzz_known.py`), for which None is returned.
     """
     begin, raised = time.perf_counter(), None
     try:
         value = decoder(data)
     except SecpruneError as error:
         raised = error
-    except tolerates:
-        return None
     finally:
         assert time.perf_counter() - begin < SLOW_S, f"{len(data)} bytes took very long"
     if raised is None:
@@ -163,7 +160,7 @@ def judged(decoder, data, *, blames=None, tolerates=()):
 
 
 def refused(found):
-    return found is None or isinstance(found, SecpruneError)
+    return isinstance(found, SecpruneError)
 
 
 def peak_of(work):
