@@ -1,19 +1,15 @@
-"""A directory that all parties reach: a network share, a synchronised folder, or a local path.
-
-chunks/ab/<sha256>                       sealed chunks
-messages/<task>/<round>/<phase>/<sha256> signed envelopes
-"""
+"""A directory that all parties reach: a network share, a synchronised folder, or a local path; see `layout`."""
 
 from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 from typing import TYPE_CHECKING
 
 from secprune.crypto.envelope import MAX_ENVELOPE_BYTES
 from secprune.exchange.api import MAX_CHUNK_BYTES, altered_chunk, missing_chunk
+from secprune.exchange.layout import chunk_key, is_message_name, topic_folder
 from secprune.exchange.location import DirectoryLocation, S3Location, parse_location
 from secprune.files import SHARED_FILE, environment_errors, write_atomically
 from secprune.ids import sha256
@@ -23,9 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from secprune.exchange.api import Exchange, Topic
-
-
-_NAME = re.compile(r"[0-9a-f]{64}\Z")
 
 
 class DirectoryExchange:
@@ -44,12 +37,12 @@ class DirectoryExchange:
     def put_chunk(self, data: bytes) -> str:
         """Store a chunk under its digest; an intact copy that is there already is left alone."""
         digest = sha256(data)
-        self._put(self._chunk_path(digest), data)
+        self._put(self._root / chunk_key(digest), data)
         return digest
 
     def get_chunk(self, digest: str) -> bytes:
         """Read a chunk and check that it is what its name says."""
-        data = self._read(self._chunk_path(digest), MAX_CHUNK_BYTES)
+        data = self._read(self._root / chunk_key(digest), MAX_CHUNK_BYTES)
         if data is None:
             raise altered_chunk(digest) if self._is_oversized(digest) else missing_chunk(digest)
         if sha256(data) != digest:
@@ -59,17 +52,17 @@ class DirectoryExchange:
     def post(self, topic: Topic, envelope: bytes) -> str:
         """Post a signed envelope under its digest."""
         digest = sha256(envelope)
-        self._put(self._topic_path(topic) / digest.removeprefix("sha256:"), envelope)
+        self._put(self._root / topic_folder(topic) / digest.removeprefix("sha256:"), envelope)
         return digest
 
     def messages(self, topic: Topic, *, known: Collection[str] = ()) -> Iterator[tuple[str, bytes]]:
         """New messages of a topic; files that are not what their name says are passed over."""
-        folder = self._topic_path(topic)
+        folder = self._root / topic_folder(topic)
         with environment_errors(f"read the exchange at {self._root}"):
             names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
         for name in names:
             digest = f"sha256:{name}"
-            if digest in known or not _NAME.match(name):
+            if digest in known or not is_message_name(name):
                 continue
             data = self._read(folder / name, MAX_ENVELOPE_BYTES)
             if data is not None and sha256(data) == digest:
@@ -80,7 +73,7 @@ class DirectoryExchange:
 
     def _is_oversized(self, digest: str) -> bool:
         with environment_errors(f"read the exchange at {self._root}"):
-            path = self._chunk_path(digest)
+            path = self._root / chunk_key(digest)
             return path.is_file() and path.stat().st_size > MAX_CHUNK_BYTES
 
     def _put(self, path: Path, data: bytes) -> None:
@@ -108,14 +101,6 @@ class DirectoryExchange:
                 if error.errno == errno.ELOOP:  # a link to itself
                     return None
                 raise
-
-    def _chunk_path(self, digest: str) -> Path:
-        name = digest.removeprefix("sha256:")
-        return self._root / "chunks" / name[:2] / name
-
-    def _topic_path(self, topic: Topic) -> Path:
-        task = topic.task_id.removeprefix("sha256:")
-        return self._root / "messages" / task / str(topic.round) / topic.phase
 
 
 def open_exchange(url: str, *, base: Path) -> Exchange:

@@ -1,7 +1,4 @@
-"""An exchange in an object store or on a file server: one layout for all of them, that of `directory`.
-
-chunks/ab/<sha256>                       sealed chunks
-messages/<task>/<round>/<phase>/<sha256> signed envelopes
+"""An exchange in an object store or on a file server: one layout for all of them, see `layout`.
 
 Nothing here rests on conditional writes, locks or what a store says about itself: names are digests, and who
 reads verifies. What a store says decides only whether something is sent once more.
@@ -10,7 +7,6 @@ reads verifies. What a store says decides only whether something is sent once mo
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 from dataclasses import dataclass
 from itertools import islice
@@ -19,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from secprune.crypto.envelope import MAX_ENVELOPE_BYTES
 from secprune.errors import LocalEnvironmentError
 from secprune.exchange.api import MAX_CHUNK_BYTES, altered_chunk, missing_chunk
+from secprune.exchange.layout import chunk_key, is_message_name, topic_folder
 from secprune.exchange.uploads import Uploads
 from secprune.ids import sha256
 
@@ -35,8 +32,6 @@ MAX_LISTED = 1_000_000
 """A listing is not followed any further: an honest topic has a few messages of every party."""
 LOOK_AGAIN_S = 10.0
 """What was no message is not fetched again for this long unless it has changed."""
-
-_NAME = re.compile(r"[0-9a-f]{64}\Z")
 
 
 class UnreachableError(Exception):
@@ -115,12 +110,12 @@ class StoreExchange:
     def put_chunk(self, data: bytes) -> str:
         """Begin to store a chunk under its digest; an intact copy that is there already is left alone."""
         digest = sha256(data)
-        self._uploads.add(_chunk_key(digest), data)
+        self._uploads.add(chunk_key(digest), data)
         return digest
 
     def get_chunk(self, digest: str) -> bytes:
         """Read a chunk and check that it is what its name says."""
-        key = _chunk_key(digest)
+        key = chunk_key(digest)
         self._uploads.wait_for(key)
         data = self._try(lambda: self._store.read(key, MAX_CHUNK_BYTES))
         if data is None:
@@ -135,15 +130,15 @@ class StoreExchange:
         """Post a signed envelope under its digest, after all chunks that were put before."""
         self._uploads.finish()
         digest = sha256(envelope)
-        self._put(_topic_folder(topic) + digest.removeprefix("sha256:"), envelope)
+        self._put(topic_folder(topic) + digest.removeprefix("sha256:"), envelope)
         return digest
 
     def messages(self, topic: Topic, *, known: Collection[str] = ()) -> Iterator[tuple[str, bytes]]:
         """New messages of a topic; objects that are not what their name says are passed over."""
-        folder = _topic_folder(topic)
+        folder = topic_folder(topic)
         entries = self._try(lambda: list(islice(self._store.entries(folder), MAX_LISTED)))
         # A key is made from a name that is a digest, never taken from a listing.
-        for entry in sorted((e for e in entries if _NAME.match(e.name)), key=lambda e: e.name):
+        for entry in sorted((e for e in entries if is_message_name(e.name)), key=lambda e: e.name):
             digest, key = f"sha256:{entry.name}", folder + entry.name
             if digest in known or entry.size > MAX_ENVELOPE_BYTES or self._is_no_message(key, entry):
                 continue
@@ -191,12 +186,3 @@ class StoreExchange:
                 hint="check the network and whether the server runs, then run the same command again; "
                 "nothing is lost, and what has arrived is not sent again",
             ) from error
-
-
-def _chunk_key(digest: str) -> str:
-    name = digest.removeprefix("sha256:")
-    return f"chunks/{name[:2]}/{name}"
-
-
-def _topic_folder(topic: Topic) -> str:
-    return f"messages/{topic.task_id.removeprefix('sha256:')}/{topic.round}/{topic.phase}/"
