@@ -20,10 +20,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
-from secprune.ids import Digest, RoundIndex
-from secprune.messages.types import Counted, Parcel, SealedKey
+from secprune.ids import Digest
+from secprune.messages.types import Counted, InRound, Parcel, SealedKey
 
 MAX_ATTEMPTS = 16
 """Sums that one round tries to have answered for."""
@@ -34,25 +34,20 @@ _Seed = Annotated[bytes, Meta(min_length=32, max_length=32)]
 _Value = Annotated[int, Meta(ge=0, lt=2**60)]
 
 
-class _Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=True, tag_field="type"):
-    task_id: Digest
-    round: RoundIndex
-
-
-class KeyCommitment(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class KeyCommitment(InRound, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A key holder's promise of one KeyShare: the digest of that message's canonical form."""
 
     share: Digest
 
 
-class KeyShare(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class KeyShare(InRound, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A key holder's public key share lies in the exchange as a chunk, in the wire form of `crypto.bfv.wire`."""
 
     parameters: Digest
     half: Digest
 
 
-class EncryptedReport(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class EncryptedReport(InRound, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A client's ciphertexts under the joint key `keys`, in chunks that are sealed to the aggregator under `key`."""
 
     keys: Digest
@@ -60,7 +55,7 @@ class EncryptedReport(_Message, frozen=True, kw_only=True, forbid_unknown_fields
     chunks: _Digests
 
 
-class CiphertextSum(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CiphertextSum(InRound, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The sum of the ciphertexts of exactly `members`, sealed to all key holders under `content_keys`.
 
     Blind form: c1 only.
@@ -73,14 +68,14 @@ class CiphertextSum(_Message, frozen=True, kw_only=True, forbid_unknown_fields=T
     chunks: _Digests
 
 
-class HashSeed(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class HashSeed(InRound, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One key holder's part of the seed under which the counted clients hash."""
 
     sum: Digest
     seed: _Seed
 
 
-class LinearHash(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class LinearHash(InRound, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A client's hash of its own c1 for one sum; `seeds` is the digest of all seeds together."""
 
     sum: Digest
@@ -88,14 +83,14 @@ class LinearHash(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True
     values: Annotated[tuple[Annotated[tuple[_Value, ...], Meta(max_length=64)], ...], Meta(max_length=8)]
 
 
-class Opening(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Opening(InRound, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The aggregator's only word on which sum is to be opened; `hashes` names each member's LinearHash."""
 
     sum: Digest
     hashes: Counted
 
 
-class PartialDecryption(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PartialDecryption(InRound, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One key holder's part in opening a sum, sealed to the aggregator."""
 
     opening: Digest

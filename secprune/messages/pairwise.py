@@ -23,27 +23,22 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from secprune.ids import Digest, Name, Reason, RoundIndex
-from secprune.messages.types import Counted, SealedKey
+from secprune.ids import Digest, Name, Reason
+from secprune.messages.types import Counted, InRound, SealedKey
 
 _PublicKey = Annotated[bytes, Meta(min_length=1216, max_length=1216)]
 _Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
 _Sealed = Annotated[bytes, Meta(max_length=4096)]
 
 
-class _Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=True, tag_field="type"):
-    task_id: Digest
-    round: RoundIndex
-
-
-class KeyAdvert(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class KeyAdvert(InRound, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A client's public keys of one round: to seal shares to, and to seal pair seeds to."""
 
     share_key: _PublicKey
     mask_key: _PublicKey
 
 
-class KeyList(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class KeyList(InRound, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The clients whose keys are used, each with the digest of its KeyAdvert; sorted by client."""
 
     members: Counted
@@ -67,7 +62,7 @@ class ParcelDigest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     parcel: Digest
 
 
-class ShareBundle(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ShareBundle(InRound, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A client's sealed shares: one parcel for each holder, sorted; and a commitment to its self-mask seed."""
 
     keys: Digest
@@ -75,14 +70,14 @@ class ShareBundle(_Message, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     parcels: Annotated[tuple[ParcelDigest, ...], Meta(max_length=2**16)]
 
 
-class ShareList(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ShareList(InRound, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The clients whose shares everybody holds, each with the digest of its ShareBundle; sorted by client."""
 
     keys: Digest
     members: Counted
 
 
-class MaskedReport(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class MaskedReport(InRound, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A client's words under its masks, in chunks that are sealed to the aggregator under `key`."""
 
     shares: Digest
@@ -90,14 +85,14 @@ class MaskedReport(_Message, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     chunks: Annotated[tuple[Digest, ...], Meta(max_length=2**20)]
 
 
-class SurvivorList(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SurvivorList(InRound, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The clients whose reports are counted, each with the digest of its MaskedReport; sorted by client."""
 
     shares: Digest
     members: Counted
 
 
-class Consent(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Consent(InRound, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A survivor's word that it was shown this list of survivors, and no other."""
 
     survivors: Digest
@@ -119,7 +114,7 @@ class RevealedShares(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     shares: Annotated[tuple[RevealedShare, ...], Meta(max_length=2**16)]
 
 
-class Reveal(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Reveal(InRound, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A client's shares for these survivors: RevealedShares, sealed to the aggregator under `key`."""
 
     survivors: Digest
@@ -127,7 +122,7 @@ class Reveal(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
     shares: Annotated[bytes, Meta(max_length=2**24)]
 
 
-class Abandoned(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Abandoned(InRound, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The aggregator's word that the round has ended without a sum, so that nobody waits for one."""
 
     reason: Reason

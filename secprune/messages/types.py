@@ -44,12 +44,14 @@ class RoundNames(TypedDict):
     round: int
 
 
-class _Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=True, tag_field="type"):
+class InRound(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=True, tag_field="type"):
+    """A message of one round; all of them begin so."""
+
     task_id: Digest
     round: RoundIndex
 
 
-class Report(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Report(InRound, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything one client sends in a round.
 
     `keys` holds a sealed content key for the first aggregator and a sealed seed for each other one, in
@@ -60,7 +62,7 @@ class Report(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
     chunks: _Digests
 
 
-class ReportCheck(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ReportCheck(InRound, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One aggregator's word on one report.
 
     `refusal` is empty if everything it can see alone is right; then `row_sums` holds, for every other
@@ -73,7 +75,7 @@ class ReportCheck(_Message, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     row_sums: Annotated[tuple[Parcel, ...], Meta(max_length=64)] = ()
 
 
-class CloseRound(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CloseRound(InRound, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The coordinator's word that reports which have not arrived are not waited for."""
 
 
@@ -94,27 +96,27 @@ class RefusedReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 Counted = Annotated[tuple[CountedReport, ...], Meta(max_length=2**16)]
 
 
-class Vote(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Vote(InRound, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The reports this aggregator would count; it votes once in a round."""
 
     accepted: Counted
     refused: Annotated[tuple[RefusedReport, ...], Meta(max_length=2**16)] = ()
 
 
-class Cohort(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Cohort(InRound, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The intersection of all votes, sorted by client; an aggregator signs one in a round."""
 
     members: Counted
 
 
-class AggregateShare(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class AggregateShare(InRound, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One aggregator's share of the sum over exactly `members`, for the coordinator."""
 
     members: Counted
     parcel: Parcel
 
 
-class RoundOutcome(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RoundOutcome(InRound, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The agreed pruning mask of a round, from which clients go on; `chunks` are a mask file, in the clear."""
 
     chunks: _Digests

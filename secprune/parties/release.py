@@ -13,6 +13,19 @@ if TYPE_CHECKING:
     from secprune.parties.session import Session
 
 
+def check_release_or_abandon(session: Session, members: Sequence[str]) -> None:
+    """As `check_release`, before clients are asked for anything: a refusal leaves nothing behind but its reason.
+
+    Raises:
+        ConfigurationError: as there; everybody has been told.
+    """
+    try:
+        check_release(session, members)
+    except ConfigurationError as error:
+        session.abandon(error.message)
+        raise
+
+
 def check_release(session: Session, members: Sequence[str]) -> None:
     """Refuse a second sum over the same model with any of the same clients, unless policy allows it.
 

@@ -72,7 +72,7 @@ from secprune.storage.keyfile import read_identity
 from secprune.task import PartySpec, Task, parse_task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from secprune.crypto.identity import Identity
@@ -202,6 +202,11 @@ class Session:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         return path
 
+    @property
+    def min_clients(self) -> int:
+        """The smallest cohort: the larger of the task's and of this site's policy."""
+        return max(self.config.policy.min_clients, self.task.protocol.min_clients)
+
     # ---- sending
     def outgoing(self, message: AnyMessage, subject: str = "", *, chunks: Iterable[bytes] = ()) -> Outgoing:
         """Sign a message, for a checkpoint; `chunks` are small ones that it names.
@@ -211,6 +216,15 @@ class Session:
         self.exchange.flush()
         envelope = sign(message, signer=self.name, identity=self.identity)
         return Outgoing(PHASE_OF[type(message)], subject, envelope, tuple(chunks))
+
+    def abandonment(self, reason: str, missing: tuple[str, ...] = ()) -> Outgoing:
+        """This party's word that the round has ended without a sum, for a checkpoint."""
+        return self.outgoing(Abandoned(**self.round.names, reason=reason[:1000], missing=missing))
+
+    def abandon(self, reason: str) -> None:
+        """End the round here, and tell everybody."""
+        self.journal.checkpoint(outgoing=[self.abandonment(reason)])
+        self.send()
 
     def send(self) -> int:
         """Post everything this party has committed itself to; returns the bytes of all envelopes."""
@@ -280,6 +294,27 @@ class Session:
                     hint="nothing was released; keep the exchange's files as evidence",
                 )
             yield received
+
+    def counted(self, kind: type[M], members: Mapping[str, str]) -> dict[str, M]:
+        """The very messages that a list names, read again: they may have come before a restart.
+
+        Args:
+            kind: their type.
+            members: the digest of each one's envelope, by sender.
+
+        Raises:
+            NotReadyError: some of them are no longer in the exchange.
+        """
+        found: dict[str, M] = {}
+        for received in self.read(kind, again=True):
+            if members.get(received.sender) == received.digest:
+                found[received.sender] = received.message
+        if missing := sorted(set(members) - set(found)):
+            raise NotReadyError(
+                f"messages of {', '.join(missing)} are no longer in the exchange",
+                hint="let these clients run `secprune client run` again, then run this command again",
+            )
+        return found
 
     def check_abandoned(self) -> None:
         """End here if the aggregator has given the round up.

@@ -16,16 +16,15 @@ from secprune.crypto.bfv.hashing import LinearHash as Hash
 from secprune.crypto.bfv.hashing import add_hashes, is_well_formed
 from secprune.crypto.entropy import random_bytes
 from secprune.crypto.seal import KEY_BYTES
-from secprune.errors import ConfigurationError, NotReadyError, RemoteMisbehaviourError, TooFewPartiesError
+from secprune.errors import NotReadyError, RemoteMisbehaviourError, TooFewPartiesError
 from secprune.exchange.api import ChunkMissingError
 from secprune.files import private_directory, read_bytes, write_atomically
 from secprune.messages.bfv import CiphertextSum, EncryptedReport, LinearHash, Opening, PartialDecryption
-from secprune.messages.pairwise import Abandoned
 from secprune.messages.types import AggregateShare, Cohort, Parcel, Vote
 from secprune.parties.aggregator import AggregatorResult
 from secprune.parties.bfv import shared
 from secprune.parties.progress import Progress, Stopwatch, silent
-from secprune.parties.release import check_release
+from secprune.parties.release import check_release_or_abandon
 from secprune.protocols.additive.aggregate import AggregateWriter, check_sum
 from secprune.protocols.bfv import aggregator as protocol
 from secprune.protocols.bfv.terms import message_digest
@@ -232,7 +231,7 @@ class BfvAggregator:
             if found.values() == due:
                 return ()
             wrong = []
-            for client, report in self._counted(state.members).items():
+            for client, report in self._session.counted(EncryptedReport, state.members).items():
                 found = self._new_hash(state.sum, seed)
                 for planes in self._ciphertexts(client, report):
                     found.update(planes[1:])
@@ -270,29 +269,16 @@ class BfvAggregator:
             return
         outgoing = [*others]
         if isinstance(transition.state, protocol.Adding) and type(self._state) is not protocol.Adding:
-            self._check_release(transition.state)
+            check_release_or_abandon(self._session, list(transition.state.members))
         if transition.message is not None:
             outgoing.append(self._session.outgoing(transition.message))
         if isinstance(transition.state, protocol.Failed):
             error = self._too_few(transition.state)
-            outgoing.append(self._abandoned(error.message, error.missing))
+            outgoing.append(self._session.abandonment(error.message, error.missing))
         self._session.journal.checkpoint(state=msgspec.json.encode(transition.state), outgoing=outgoing)
         self._state = transition.state
         if outgoing:
             self._session.send()
-
-    def _check_release(self, state: protocol.Adding) -> None:
-        """Before clients are asked to answer, so that a refusal leaves nothing behind but its reason."""
-        try:
-            check_release(self._session, list(state.members))
-        except ConfigurationError as error:
-            self._session.journal.checkpoint(outgoing=[self._abandoned(error.message)])
-            self._session.send()
-            raise
-
-    def _abandoned(self, reason: str, missing: tuple[str, ...] = ()) -> Outgoing:
-        message = Abandoned(**self._session.round.names, reason=reason[:1000], missing=missing)
-        return self._session.outgoing(message)
 
     def _too_few(self, state: protocol.Failed) -> TooFewPartiesError:
         return TooFewPartiesError(
@@ -309,7 +295,7 @@ class BfvAggregator:
     def _add(self, state: protocol.Adding) -> None:
         """Add the ciphertexts of the present attempt, keep the sum, and send it to the key holders."""
         session = self._session
-        reports = self._counted(state.members)
+        reports = self._session.counted(EncryptedReport, state.members)
         keys = next(iter(reports.values())).keys
         with self._watch.phase("aggregate"):
             for chunk, total in self._sums(reports):
@@ -370,19 +356,6 @@ class BfvAggregator:
             "this aggregator's own sum is no longer in the exchange", hint="run the same command again"
         )
 
-    def _counted(self, members: Mapping[str, str]) -> dict[str, EncryptedReport]:
-        """The very reports that are counted, read again: they may have come before a restart."""
-        found = {}
-        for one in self._session.read(EncryptedReport, again=True):
-            if members.get(one.sender) == one.digest:
-                found[one.sender] = one.message
-        if missing := sorted(set(members) - set(found)):
-            raise NotReadyError(
-                f"reports of {', '.join(missing)} are no longer in the exchange",
-                hint="let these clients run `secprune client run` again, then run this command again",
-            )
-        return found
-
     # ---- release, in the blind form
     def _release(self, state: protocol.Opened) -> None:
         session, round_ = self._session, self._session.round
@@ -390,8 +363,7 @@ class BfvAggregator:
             key, digests = self._write_sum(state)
         except RemoteMisbehaviourError as error:
             if error.party != "exchange":
-                session.journal.checkpoint(outgoing=[self._abandoned(error.message)])
-                session.send()
+                session.abandon(error.message)
             raise
         members = protocol.counted(state.members)
         messages: list[AnyMessage] = [

@@ -29,7 +29,6 @@ from secprune.messages.bfv import (
     Opening,
     PartialDecryption,
 )
-from secprune.messages.pairwise import Abandoned
 from secprune.messages.types import AggregateShare, Cohort, Parcel, Vote
 from secprune.parties.bfv import shared
 from secprune.parties.bfv.workers import in_processes
@@ -222,10 +221,7 @@ class KeyHolder:
 
     def _refuse(self, reason: str, party: str) -> None:
         """Forget the key, and tell everybody that this round is over."""
-        message = Abandoned(**self._session.round.names, reason=reason[:1000], missing=())
-        state = protocol.Refused(reason=reason, party=party)
-        outgoing = [self._session.outgoing(message)]
-        self._end(state, outgoing)
+        self._end(protocol.Refused(reason=reason, party=party), [self._session.abandonment(reason)])
         self._session.send()
 
     def _end(self, state: protocol.Refused | protocol.GivenUp, outgoing: list[Outgoing]) -> None:

@@ -36,10 +36,7 @@ CULPRITS = "one of the counted clients, the aggregator or a key holder"
 
 def terms_of(session: Session) -> Terms:
     """The terms of a session's round, under this site's policy."""
-    policy = session.config.policy.min_clients
-    return Terms(
-        round=session.round, me=session.name, min_clients=max(policy, session.task.protocol.min_clients)
-    )
+    return Terms(round=session.round, me=session.name, min_clients=session.min_clients)
 
 
 # ---- sealed chunks

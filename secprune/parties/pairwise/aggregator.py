@@ -16,11 +16,10 @@ import numpy as np
 
 from secprune.crypto.entropy import random_bytes
 from secprune.crypto.seal import KEY_BYTES, ChunkCipher, open_secret
-from secprune.errors import ConfigurationError, NotReadyError, RemoteMisbehaviourError, TooFewPartiesError
+from secprune.errors import RemoteMisbehaviourError, TooFewPartiesError
 from secprune.exchange.api import ChunkMissingError
 from secprune.messages.codec import decode
 from secprune.messages.pairwise import (
-    Abandoned,
     Consent,
     KeyAdvert,
     MaskedReport,
@@ -34,7 +33,7 @@ from secprune.messages.types import AggregateShare, Cohort, CountedReport, Parce
 from secprune.parties.aggregator import AggregatorResult
 from secprune.parties.pairwise.client import report_context, reveal_context
 from secprune.parties.progress import Progress, Stopwatch, silent
-from secprune.parties.release import check_release
+from secprune.parties.release import check_release_or_abandon
 from secprune.protocols.additive.aggregate import AggregateWriter, check_sum
 from secprune.protocols.pairwise import aggregator as protocol
 from secprune.protocols.pairwise.keys import Binding, is_usable
@@ -44,13 +43,12 @@ from secprune.protocols.pairwise.unmask import masks_left
 from secprune.protocols.words import words_from_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from secprune.crypto.seal import Context
     from secprune.messages.types import SealedKey
     from secprune.packing import Chunk, Words
     from secprune.parties.session import AnyMessage, Patience, Received, Session
-    from secprune.storage.journal import Outgoing
 
 C = TypeVar("C", KeyAdvert, ShareBundle, MaskedReport)
 
@@ -77,12 +75,7 @@ class PairwiseAggregator:
         self, session: Session, *, close_after_s: float | None = None, progress: Progress = silent
     ) -> None:
         self._session, self._progress, self._close_after_s = session, progress, close_after_s
-        policy = session.config.policy.min_clients
-        self._terms = Terms(
-            round=session.round,
-            me=session.name,
-            min_clients=max(policy, session.task.protocol.min_clients),
-        )
+        self._terms = Terms(round=session.round, me=session.name, min_clients=session.min_clients)
         stored = session.journal.state()
         self._state: protocol.State = (
             protocol.CollectingKeys() if stored is None else msgspec.json.decode(stored, type=protocol.State)
@@ -268,28 +261,15 @@ class PairwiseAggregator:
         outgoing = []
         for action in transition.actions:
             if isinstance(action.message, SurvivorList):
-                self._check_release([m.client for m in action.message.members])
+                check_release_or_abandon(self._session, [m.client for m in action.message.members])
             outgoing.append(self._session.outgoing(action.message))
         if isinstance(transition.state, protocol.Failed):
             error = self._too_few(transition.state)
-            outgoing.append(self._abandoned(error.message, error.missing))
+            outgoing.append(self._session.abandonment(error.message, error.missing))
         self._session.journal.checkpoint(state=msgspec.json.encode(transition.state), outgoing=outgoing)
         self._state = transition.state
         if outgoing:
             self._session.send()
-
-    def _abandoned(self, reason: str, missing: tuple[str, ...] = ()) -> Outgoing:
-        message = Abandoned(**self._session.round.names, reason=reason[:1000], missing=missing)
-        return self._session.outgoing(message)
-
-    def _check_release(self, survivors: list[str]) -> None:
-        """Before clients are asked to consent, so that a refusal leaves nothing behind but its reason."""
-        try:
-            check_release(self._session, survivors)
-        except ConfigurationError as error:
-            self._session.journal.checkpoint(outgoing=[self._abandoned(error.message)])
-            self._session.send()
-            raise
 
     def _too_few(self, state: protocol.Failed) -> TooFewPartiesError:
         least = max(self._terms.threshold, self._terms.min_clients if state.step == "reports" else 0)
@@ -316,8 +296,7 @@ class PairwiseAggregator:
                 self._tried = state
                 return
             # What clients did stays done, and nobody shall wait for a sum.
-            self._session.journal.checkpoint(outgoing=[self._abandoned(error.message)])
-            self._session.send()
+            self._session.abandon(error.message)
             raise
 
     def _release(self, state: protocol.Enough) -> None:
@@ -340,9 +319,9 @@ class PairwiseAggregator:
     def _write_sum(self, state: protocol.Enough) -> tuple[SealedKey, tuple[str, ...]]:
         """Take the masks off the sum, check it, and put it into the exchange, sealed; the same bytes every time."""
         session, round_ = self._session, self._session.round
-        reports = self._counted(MaskedReport, state.reported)
-        adverts = self._counted(KeyAdvert, state.advertised)
-        bundles = self._counted(ShareBundle, state.shared)
+        reports = self._session.counted(MaskedReport, state.reported)
+        adverts = self._session.counted(KeyAdvert, state.advertised)
+        bundles = self._session.counted(ShareBundle, state.shared)
 
         def parcel(sender: str, receiver: str) -> ShareParcel:
             digest = next((p.parcel for p in bundles[sender].parcels if p.receiver == receiver), "")
@@ -370,19 +349,6 @@ class PairwiseAggregator:
             for words in readers:
                 total += next(words)
             yield chunk, total
-
-    def _counted(self, kind: type[C], members: Mapping[str, str]) -> dict[str, C]:
-        """The very messages that a list names, read again: they may have come before a restart."""
-        found: dict[str, C] = {}
-        for received in self._session.read(kind, again=True):
-            if members.get(received.sender) == received.digest:
-                found[received.sender] = received.message
-        if missing := sorted(set(members) - set(found)):
-            raise NotReadyError(
-                f"messages of {', '.join(missing)} are no longer in the exchange",
-                hint="let these clients run `secprune client run` again, then run this command again",
-            )
-        return found
 
     def _result(self) -> AggregatorResult:
         session = self._session

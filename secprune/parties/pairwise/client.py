@@ -79,12 +79,7 @@ class PairwiseClient:
 
     def __init__(self, session: Session, *, progress: Progress = silent) -> None:
         self._session, self._progress = session, progress
-        policy = session.config.policy.min_clients
-        self._terms = Terms(
-            round=session.round,
-            me=session.name,
-            min_clients=max(policy, session.task.protocol.min_clients),
-        )
+        self._terms = Terms(round=session.round, me=session.name, min_clients=session.min_clients)
         stored = session.journal.state()
         self._state: protocol.State = (
             protocol.Idle() if stored is None else msgspec.json.decode(stored, type=protocol.State)

@@ -14,12 +14,12 @@ from secprune.errors import RemoteMisbehaviourError
 from secprune.ids import sha256
 from secprune.messages.bfv import MAX_ATTEMPTS, CiphertextSum, HashSeed, KeyShare, Opening
 from secprune.messages.codec import encode
+from secprune.protocols.terms import OneAggregatorTerms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from secprune.messages.types import CountedReport
-    from secprune.protocols.api import Round
     from secprune.task import Task
 
 
@@ -39,33 +39,13 @@ def parameters_of(task: Task) -> Parameters:
 
 
 @dataclass(frozen=True)
-class Terms:
-    """The terms of one round, as one party sees them.
-
-    Attributes:
-        round: task and number of the round.
-        me: this party.
-        min_clients: the smallest cohort, the larger of the task's and of this site's policy.
-    """
-
-    round: Round
-    me: str
-    min_clients: int
-
-    @property
-    def clients(self) -> tuple[str, ...]:
-        """All clients, in roster order."""
-        return self.round.task.names("client")
+class Terms(OneAggregatorTerms):
+    """The terms of one round, as one party sees them."""
 
     @property
     def key_holders(self) -> tuple[str, ...]:
         """All key holders, in roster order."""
         return self.round.task.names("key-holder")
-
-    @property
-    def aggregator(self) -> str:
-        """The one aggregator."""
-        return self.round.task.names("aggregator")[0]
 
     @property
     def blind(self) -> bool:

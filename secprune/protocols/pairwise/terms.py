@@ -18,36 +18,15 @@ import msgspec
 from secprune.errors import RemoteMisbehaviourError
 from secprune.ids import sha256
 from secprune.protocols.pairwise import graph
+from secprune.protocols.terms import OneAggregatorTerms
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from secprune.protocols.api import Round
-
 
 @dataclass(frozen=True)
-class Terms:
-    """The terms of one round, as one party sees them.
-
-    Attributes:
-        round: task and number of the round.
-        me: this party.
-        min_clients: the smallest cohort, the larger of the task's and of this site's policy.
-    """
-
-    round: Round
-    me: str
-    min_clients: int
-
-    @property
-    def clients(self) -> tuple[str, ...]:
-        """All clients, in roster order."""
-        return self.round.task.names("client")
-
-    @property
-    def aggregator(self) -> str:
-        """The one aggregator."""
-        return self.round.task.names("aggregator")[0]
+class Terms(OneAggregatorTerms):
+    """The terms of one round, as one party sees them."""
 
     @property
     def threshold(self) -> int:
