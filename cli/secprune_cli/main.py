@@ -9,7 +9,17 @@ import typer
 
 from secprune import __version__
 from secprune.errors import SecpruneError
-from secprune_cli import aggregator, client, coordinator, demo, evaluate, experiment, key_holder, keys
+from secprune_cli import (
+    aggregator,
+    auditor,
+    client,
+    coordinator,
+    demo,
+    evaluate,
+    experiment,
+    key_holder,
+    keys,
+)
 from secprune_cli._errors import missing_extra, report_error, report_interrupt, stop_cleanly_on_signals
 
 app = typer.Typer(
@@ -31,6 +41,7 @@ app.add_typer(coordinator.app, name="coordinator")
 app.add_typer(client.app, name="client")
 app.add_typer(aggregator.app, name="aggregator")
 app.add_typer(key_holder.app, name="key-holder")
+app.add_typer(auditor.app, name="auditor")
 app.command("evaluate")(evaluate.evaluate)
 app.command("experiment")(experiment.experiment)
 

@@ -40,6 +40,7 @@ Phase = Literal[
     "openings",
     "partial-decryptions",
     "abandoned",
+    "ledger-heads",
 ]
 """A kind of message, and the name of its place in an exchange."""
 

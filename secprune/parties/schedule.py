@@ -2,7 +2,8 @@
 
 In the iterative schedule a client prunes one block, submits, waits for the agreed mask of that block, and
 goes on with activations under it; aggregators and coordinator do one round after the other. Running a
-command again skips what is done: rounds whose messages are out are only looked at.
+command again skips what is done: rounds whose messages are out are only looked at. After each round every
+party posts the head of its ledger.
 
 Source: FedPrLLM (arXiv 2505.13547), iterative variant; here a round that a client misses is closed without it.
 """
@@ -26,6 +27,7 @@ from secprune.parties.pairwise.aggregator import PairwiseAggregator
 from secprune.parties.pairwise.client import PairwiseClient
 from secprune.parties.progress import Progress, Stopwatch, add_seconds, silent
 from secprune.parties.selection import round_masks
+from secprune.parties.witness import witness
 from secprune.storage.masks import write_masks
 
 if TYPE_CHECKING:
@@ -68,8 +70,11 @@ def submit(session: Session, patience: Patience, *, progress: Progress = silent)
     """
     parties: dict[str, type[PairwiseClient | BfvClient]] = {"pairwise": PairwiseClient, "bfv": BfvClient}
     if party := parties.get(session.task.protocol.name):
-        return party(session, progress=progress).run(dataclasses.replace(patience, _started=None))
-    return client.submit(session, progress=progress)
+        result = party(session, progress=progress).run(dataclasses.replace(patience, _started=None))
+    else:
+        result = client.submit(session, progress=progress)
+    witness(session)
+    return result
 
 
 def _take_part_by_blocks(
@@ -136,6 +141,7 @@ def serve(
             case _:
                 party = Aggregator(here, progress=progress)
         results.append(party.run(dataclasses.replace(patience, _started=None)))
+        witness(here)
     return AggregatorResult(
         task_id=session.round.task_id,
         rounds=len(results),
@@ -150,8 +156,10 @@ def hold_key(session: Session, patience: Patience, *, progress: Progress = silen
     """Serve all rounds of the task, one after the other, each with a key of its own; see `KeyHolder.run`."""
     results = []
     for index in range(session.task.rounds):
-        party = KeyHolder(session.at_round(index), progress=progress)
+        here = session.at_round(index)
+        party = KeyHolder(here, progress=progress)
         results.append(party.run(dataclasses.replace(patience, _started=None)))
+        witness(here)
     return KeyHolderResult(
         task_id=session.round.task_id,
         rounds=len(results),
@@ -176,6 +184,7 @@ def drive(
         results.append(Coordinator(here, close_after_s=close_after_s, progress=progress).run(waiting))
         if session.task.pruning.schedule == "iterative":
             publish_outcome(here, round_masks(here))
+        witness(here)
     return RoundResult(
         task_id=session.round.task_id,
         rounds=len(results),

@@ -36,6 +36,7 @@ from secprune.messages.bfv import (
     Opening,
     PartialDecryption,
 )
+from secprune.messages.ledger import LedgerHead
 from secprune.messages.pairwise import (
     Abandoned,
     Consent,
@@ -77,7 +78,7 @@ if TYPE_CHECKING:
 
     from secprune.crypto.identity import Identity
 
-AnyMessage = RoundMessage | PairwiseMessage | BfvMessage
+AnyMessage = RoundMessage | PairwiseMessage | BfvMessage | LedgerHead
 M = TypeVar("M", bound=AnyMessage)
 
 _RELEASERS: tuple[Role, ...] = ("aggregator", "key-holder")  # only tasks of `bfv` have key holders
@@ -106,6 +107,7 @@ _SENDERS: dict[Phase, tuple[Role, ...]] = {
     "openings": ("aggregator",),
     "partial-decryptions": ("key-holder",),
     "abandoned": _RELEASERS,
+    "ledger-heads": ("client", "aggregator", "key-holder", "coordinator"),
 }
 
 PHASE_OF: dict[type, Phase] = {
@@ -133,6 +135,7 @@ PHASE_OF: dict[type, Phase] = {
     Opening: "openings",
     PartialDecryption: "partial-decryptions",
     Abandoned: "abandoned",
+    LedgerHead: "ledger-heads",
 }
 
 
@@ -275,7 +278,7 @@ class Session:
             except RemoteMisbehaviourError as error:
                 self.journal.note(error.party, f"{error.message} (in {phase})")
                 continue
-            standing = self.journal.first_seen(phase, sender, subject(message), digest)
+            standing = self.journal.first_seen(phase, sender, subject(message), digest, size=len(data))
             if standing != digest:
                 self.journal.note(sender, f"signed two different messages (in {phase})")
             yield Received(sender, digest, message, contradicts=standing != digest)
@@ -393,7 +396,9 @@ def open_session(directory: Path, role: Role, *, exclusive: bool = True) -> Iter
             )
         check_policy(config.policy, task)
         round_ = Round.of(task)
-        journal = Journal(directory / JOURNAL_FILE, task_id=round_.task_id, round_index=round_.index)
+        journal = Journal(
+            directory / JOURNAL_FILE, task_id=round_.task_id, round_index=round_.index, party=card.name
+        )
         try:
             exchange = open_exchange(config.exchange, base=directory)
             yield Session(directory, config, card, identity, task, round_, exchange, journal)

@@ -5,6 +5,7 @@ bytes; one message for each (round, phase, subject), so that a party cannot cont
 Rule 2: the first valid message of a peer for (round, phase, subject) stands; a different second one is
 evidence, not an update.
 Rule 3: a release is recorded before it is made.
+Rule 4: what is sent, read, released or noted is in the ledger (`secprune.storage.ledger`) from the same transaction on.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING
 
 from secprune.errors import LocalEnvironmentError
 from secprune.files import PRIVATE_FILE
+from secprune.ids import sha256
+from secprune.storage import ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -71,17 +74,23 @@ class Journal:
         path: the SQLite file, created with mode 0600.
         task_id: of the task.
         round_index: of the round.
+        party: whose journal it is, as the ledger names it.
     """
 
-    def __init__(self, path: Path, *, task_id: str, round_index: int) -> None:
+    def __init__(self, path: Path, *, task_id: str, round_index: int, party: str = "") -> None:
         self._key = (task_id, round_index)
+        self._party = party
         with _database_errors():
             path.touch(mode=PRIVATE_FILE, exist_ok=True)
             self._db = sqlite3.connect(path, isolation_level=None)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute("PRAGMA secure_delete = ON")  # a state that is replaced may have held secrets
-            self._db.executescript(_SCHEMA)
+            self._db.executescript(_SCHEMA + ledger.SCHEMA)
+        if ledger.is_behind(self._db):
+            with self._transaction() as db:
+                if ledger.is_behind(db):  # nobody else was faster
+                    ledger.begin_late(db, party)
 
     def at_round(self, round_index: int) -> Journal:
         """The same file, for another round of the same task."""
@@ -135,6 +144,10 @@ class Journal:
                     "INSERT OR IGNORE INTO outbox VALUES (?, ?, ?, ?, ?)", (*key, message.envelope)
                 )
                 if new.rowcount:
+                    ledger.append(
+                        db, self._key, "sent", sha256(message.envelope), phase=message.phase, party=self._party,
+                        subject=message.subject, size=len(message.envelope),
+                    )  # fmt: skip
                     db.executemany(
                         "INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?)",
                         [(*key, place, data) for place, data in enumerate(message.chunks)],
@@ -160,16 +173,23 @@ class Journal:
             ).fetchall()
         return [bytes(data) for (data,) in rows]
 
-    def first_seen(self, phase: str, sender: str, subject: str, digest: str) -> str:
-        """Record a peer's message unless there is one; the digest of the one that stands."""
+    def first_seen(self, phase: str, sender: str, subject: str, digest: str, *, size: int = 0) -> str:
+        """Record a peer's message of `size` bytes unless there is one; the digest of the one that stands."""
         key = (*self._key, phase, sender, subject)
+        what = {"phase": phase, "party": sender, "subject": subject, "size": size}
         with self._transaction() as db:
-            db.execute("INSERT OR IGNORE INTO inbox VALUES (?, ?, ?, ?, ?, ?)", (*key, digest))
+            new = db.execute("INSERT OR IGNORE INTO inbox VALUES (?, ?, ?, ?, ?, ?)", (*key, digest))
+            if new.rowcount:
+                ledger.append(db, self._key, "received", digest, **what)
             row = db.execute(
                 "SELECT digest FROM inbox WHERE task = ? AND round = ? AND phase = ? AND sender = ?"
                 " AND subject = ?",
                 key,
             ).fetchone()
+            if row[0] != digest:
+                new = db.execute("INSERT OR IGNORE INTO contradiction VALUES (?, ?, ?, ?, ?)", key)
+                if new.rowcount:
+                    ledger.append(db, self._key, "contradiction", digest, **what)
         return str(row[0])
 
     def row_sums(self, report: str) -> bytes | None:
@@ -188,9 +208,11 @@ class Journal:
     def record_release(self, model: str, members: Sequence[str]) -> None:
         """Record that this round's share is about to be released; one release per round, for ever."""
         with self._transaction() as db:
-            db.execute(
+            new = db.execute(
                 "INSERT OR IGNORE INTO release VALUES (?, ?, ?, ?)", (model, *self._key, " ".join(members))
             )
+            if new.rowcount:
+                ledger.append(db, self._key, "released", model, party=self._party, members=tuple(members))
 
     def releases(self, model: str) -> list[Release]:
         """All releases of sums over this model that this party took part in, any task."""
@@ -206,6 +228,8 @@ class Journal:
             cursor = db.execute(
                 "INSERT OR IGNORE INTO incident VALUES (?, ?, ?, ?)", (*self._key, party, what)
             )
+            if cursor.rowcount:
+                ledger.append(db, self._key, "incident", sha256(what.encode()), party=party)
             return cursor.rowcount > 0
 
     def incidents(self) -> list[tuple[str, str]]:
@@ -214,6 +238,25 @@ class Journal:
             return self._db.execute(
                 "SELECT party, what FROM incident WHERE task = ? AND round = ? ORDER BY rowid", self._key
             ).fetchall()
+
+    # ---- the ledger
+    def ledger_head(self) -> tuple[int, str]:
+        """How many entries the ledger has, and the digest of the last one."""
+        with _database_errors():
+            return ledger.head(self._db)
+
+    def ledger_lines(self) -> list[bytes]:
+        """All entries of the ledger, of all tasks and rounds, in canonical form."""
+        with _database_errors():
+            return ledger.lines(self._db)
+
+    def witness(self, phase: str, party: str, envelope: bytes) -> None:
+        """Record, once, the head of another party's ledger."""
+        digest = sha256(envelope)
+        what = {"phase": phase, "party": party, "size": len(envelope), "evidence": envelope}
+        with self._transaction() as db:
+            if db.execute("INSERT OR IGNORE INTO witnessed VALUES (?)", (digest,)).rowcount:
+                ledger.append(db, self._key, "witnessed", digest, **what)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
