@@ -51,6 +51,7 @@ _EXTRAS = {
     "zstandard": "he",
     "s3fs": "s3",
     "sshfs": "sftp",
+    "distributed": "dask",
 }
 
 

@@ -41,6 +41,7 @@ Phase = Literal[
     "partial-decryptions",
     "abandoned",
     "ledger-heads",
+    "tasks",
 ]
 """A kind of message, and the name of its place in an exchange."""
 
@@ -49,7 +50,19 @@ MAX_CHUNK_BYTES = 64 * 2**20
 
 
 class ChunkMissingError(NotReadyError):
-    """A chunk that a signed message names is not (or no longer) in the exchange."""
+    """A chunk that a signed message names is not (or no longer) in the exchange; its digest, if that is known."""
+
+    def __init__(self, message: str, *, digest: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.digest = digest
+
+
+class ChunkAlteredError(RemoteMisbehaviourError):
+    """What is in the exchange under a chunk's name is something else; its sender can repair it."""
+
+    def __init__(self, message: str, *, digest: str, hint: str = "") -> None:
+        super().__init__(message, party="exchange", hint=hint)
+        self.digest = digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +94,7 @@ class Exchange(Protocol):
 
         Raises:
             ChunkMissingError: it is not there (yet).
-            RemoteMisbehaviourError: what is there has another digest; "exchange" is to blame.
+            ChunkAlteredError: what is there has another digest; "exchange" is to blame.
         """
 
     def post(self, topic: Topic, envelope: bytes) -> str:
@@ -102,14 +115,15 @@ def missing_chunk(digest: str) -> ChunkMissingError:
     """What to say of a chunk that is not there."""
     return ChunkMissingError(
         f"chunk {short(digest)} is not in the exchange",
+        digest=digest,
         hint="if it stays away, let its sender run the same command again: it sends what is missing",
     )
 
 
-def altered_chunk(digest: str) -> RemoteMisbehaviourError:
+def altered_chunk(digest: str) -> ChunkAlteredError:
     """What to say of a chunk that is not what its name says."""
-    return RemoteMisbehaviourError(
+    return ChunkAlteredError(
         f"chunk {short(digest)} was altered in the exchange",
-        party="exchange",
+        digest=digest,
         hint="find out who can write there; its sender repairs it by running the same command again",
     )

@@ -81,6 +81,14 @@ def parse_location(url: str) -> DirectoryLocation | S3Location | SftpLocation:
             return _file(parts)
 
 
+def absolute_location(url: str, *, base: Path) -> str:
+    """The same place for somebody else: a relative path is taken from `base`, a URL stays as it is."""
+    location = parse_location(url)
+    if isinstance(location, DirectoryLocation):
+        return str((base / location.path.expanduser()).resolve())
+    return url
+
+
 def _refuse_credentials(scheme: str, parts: SplitResult) -> None:
     named = parts.username is not None and scheme != "sftp"
     if named or parts.password is not None or parts.query or parts.fragment or "@" in parts.path:

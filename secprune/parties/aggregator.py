@@ -13,9 +13,10 @@ import msgspec
 from msgspec import Struct
 
 from secprune.crypto.entropy import random_bytes
-from secprune.crypto.seal import KEY_BYTES
+from secprune.crypto.seal import KEY_BYTES, TAG_BYTES
 from secprune.errors import LocalEnvironmentError, NotReadyError, RemoteMisbehaviourError, TooFewPartiesError
-from secprune.exchange.api import ChunkMissingError
+from secprune.exchange.api import ChunkAlteredError, ChunkMissingError
+from secprune.ids import sha256
 from secprune.messages.types import (
     AggregateShare,
     CloseRound,
@@ -25,26 +26,27 @@ from secprune.messages.types import (
     ReportCheck,
     Vote,
 )
+from secprune.packing import WORD_BYTES
+from secprune.parties.adding import RowSums, ShareSum
 from secprune.parties.progress import Progress, Stopwatch, silent
-from secprune.parties.release import check_release
+from secprune.parties.release import check_release, record_release
+from secprune.parties.shards import run_shards, shards_of, split_digests
 from secprune.protocols import agreement
-from secprune.protocols.additive.aggregate import AggregateWriter, add_shares
+from secprune.protocols.additive.aggregate import seal_share_key
 from secprune.protocols.additive.row_sums import (
     open_row_sums,
-    report_row_sums,
     row_group_count,
     row_sum_fault,
     seal_row_sums,
 )
 from secprune.protocols.api import secure_sum
-from secprune.protocols.words import vector_from_bytes, words_to_bytes
+from secprune.protocols.words import vector_from_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from secprune.packing import Words
     from secprune.parties.session import Patience, Received, Session
-    from secprune.protocols.api import ReportReader
     from secprune.storage.journal import Outgoing
 
 
@@ -84,7 +86,7 @@ class Aggregator:
         )
         self._arrived = set(arrived)
         self._reports: dict[str, Received[Report]] = {}
-        self._blocked_on: dict[str, str] = {}
+        self._blocked_on: dict[str, str] = {}  # by client, the chunk that was not there
         self._checks: dict[str, dict[str, ReportCheck]] = {}
         self._watch = Stopwatch()
 
@@ -148,44 +150,46 @@ class Aggregator:
         if any(m.phase == "checks" and m.subject == client for m in self._session.journal.outbox()):
             return True
 
-        def fetch(digest: str) -> bytes:
-            self._blocked_on[client] = digest
-            return self._session.exchange.get_chunk(digest)
-
+        purpose = f"row sums of {received.digest}"
+        chunks: list[bytes] = []
         try:
             with self._watch.phase("check"):
-                if client in self._blocked_on:  # do not read gigabytes again before this one chunk is there
-                    fetch(self._blocked_on[client])
-                words = report_row_sums(
-                    self._reader(client, received.message),
-                    self._session.round.layout,
-                    received.message,
-                    fetch,
-                )
-        except ChunkMissingError as error:
+                if self._blocked_on.get(client):  # do not read megabytes again before this one chunk is there
+                    self._session.exchange.get_chunk(self._blocked_on[client])
+                words = self._row_sums(client, received.message, purpose)
+        except (ChunkMissingError, ChunkAlteredError) as error:
+            self._blocked_on[client] = error.digest
             self._session.journal.note("exchange", f"{error.message} (named by {client}'s report)")
             return False
         except RemoteMisbehaviourError as error:
-            if error.party == "exchange":
-                self._session.journal.note(error.party, f"{error.message} (named by {client}'s report)")
-                return False
             check = self._new_check(client, received.digest, refusal=error.message)
         else:
-            self._session.journal.keep_row_sums(received.digest, bytes(words_to_bytes(words)))
-            check = self._new_check(client, received.digest, row_sums=self._open_row_sums(client, words))
-        self._session.journal.checkpoint(outgoing=[self._session.outgoing(check, client)])
+            self._session.journal.keep_row_sums(received.digest, words)
+            opened = vector_from_bytes(
+                words, row_group_count(self._session.round.layout), sender=self._session.name
+            )
+            parcels = self._open_row_sums(client, opened, chunks)
+            check = self._new_check(client, received.digest, row_sums=parcels)
+        self._session.journal.checkpoint(outgoing=[self._session.outgoing(check, client, chunks=chunks)])
+        self._session.journal.forget_shards(purpose)
         self._session.send()
         self._progress("checking reports", len(self._checks) + 1, len(self._terms.clients))
         return True
 
-    def _reader(self, client: str, report: Report) -> ReportReader:
-        return self._protocol.reader(
+    def _open_key(self, client: str, report: Report) -> bytes:
+        return self._protocol.open_key(
             self._session.round,
             client,
             report,
             aggregator=self._session.name,
             identity=self._session.identity,
         )
+
+    def _row_sums(self, client: str, report: Report, purpose: str) -> bytes:
+        """Read a whole report once; the words to open, one for each row group of all slabs."""
+        arguments = (self._session.name, client, self._open_key(client, report))
+        shards = shards_of(self._session.round.layout, [report.chunks])
+        return b"".join(run_shards(self._session, purpose, RowSums, arguments, shards))
 
     def _new_check(
         self, client: str, report: str, *, refusal: str = "", row_sums: tuple[Parcel, ...] = ()
@@ -199,9 +203,14 @@ class Aggregator:
             row_sums=row_sums,
         )
 
-    def _open_row_sums(self, client: str, words: Words) -> tuple[Parcel, ...]:
-        """Seal this aggregator's row-sum words of a report to every other aggregator."""
+    def _open_row_sums(self, client: str, words: Words, chunks: list[bytes]) -> tuple[Parcel, ...]:
+        """Seal this aggregator's row-sum words of a report to every other aggregator; adds to `chunks`."""
         session = self._session
+
+        def put(data: bytes) -> str:
+            chunks.append(data)
+            return sha256(data)
+
         return tuple(
             seal_row_sums(
                 session.round,
@@ -210,7 +219,7 @@ class Aggregator:
                 receiver=peer,
                 client=client,
                 entropy=random_bytes,
-                put=session.exchange.put_chunk,
+                put=put,
             )
             for peer in self._terms.aggregators
             if peer != session.name
@@ -333,11 +342,11 @@ class Aggregator:
     def _release(self, state: agreement.Agreed) -> AggregatorResult:
         session, round_ = self._session, self._session.round
         members = {m.client: m.report for m in state.members}
-        session.journal.record_release(session.task.model.weights_digest, sorted(members))
-        size = 0
-        if not any(m.phase == "shares" for m in session.journal.outbox()):
+        record_release(session, sorted(members))
+        sent, size = session.sent(AggregateShare), 0
+        if sent is None or not session.are_there(sent.parcel.chunks):
             with self._watch.phase("aggregate"):
-                size = self._send_share(self._counted_reports(members), state)
+                size = self._write_share(self._counted_reports(members), state)
         session.send()
         return AggregatorResult(
             task_id=round_.task_id,
@@ -361,31 +370,29 @@ class Aggregator:
             )
         return found
 
-    def _send_share(self, reports: dict[str, Report], state: agreement.Agreed) -> int:
+    def _write_share(self, reports: dict[str, Report], state: agreement.Agreed) -> int:
+        """Add the shares of the counted reports and commit to the sum; the same bytes every time."""
         session, round_ = self._session, self._session.round
-        readers = {client: self._reader(client, report) for client, report in sorted(reports.items())}
-        writer = AggregateWriter(
-            round_, session.name, session.journal.secret("aggregate", lambda: random_bytes(KEY_BYTES))
+        keys = tuple((client, self._open_key(client, report)) for client, report in sorted(reports.items()))
+        content_key = session.journal.secret("aggregate", lambda: random_bytes(KEY_BYTES))
+        chunks = round_.layout.chunks
+        written = run_shards(
+            session,
+            "share",
+            ShareSum,
+            (session.name, keys, content_key),
+            shards_of(round_.layout, [reports[client].chunks for client, _ in keys]),
+            is_intact=lambda result: session.are_there(split_digests(result)),
+            done=lambda count: self._progress("adding shares", count, len(chunks)),
         )
-        digests, size = [], 0
-        for chunk in round_.layout.chunks:
-            shares = (
-                reader.share(
-                    chunk,
-                    session.exchange.get_chunk(reports[client].chunks[chunk.index])
-                    if reader.needs_bytes
-                    else b"",
-                )
-                for client, reader in readers.items()
+        if session.sent(AggregateShare) is None:
+            message = AggregateShare(
+                **round_.names,
+                members=state.members,
+                parcel=Parcel(
+                    key=seal_share_key(round_, session.name, content_key),
+                    chunks=tuple(digest for result in written for digest in split_digests(result)),
+                ),
             )
-            data = writer.seal(chunk, add_shares(chunk, shares))
-            digests.append(session.exchange.put_chunk(data))
-            size += len(data)
-            self._progress("adding shares", chunk.index + 1, len(round_.layout.chunks))
-        message = AggregateShare(
-            **round_.names,
-            members=state.members,
-            parcel=Parcel(key=writer.key, chunks=tuple(digests)),
-        )
-        session.journal.checkpoint(outgoing=[session.outgoing(message)])
-        return size
+            session.journal.checkpoint(outgoing=[session.outgoing(message)])
+        return sum(chunk.words * WORD_BYTES + TAG_BYTES for chunk in chunks)

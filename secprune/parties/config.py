@@ -42,6 +42,20 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     repeat_releases: bool = False
 
 
+class WorkerSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who does this party's heavy work.
+
+    `processes`: of this machine; one for each core, up to eight, if not given. `scheduler`: of an aggregator's own
+    Dask cluster, `tls://host:port`, instead of them; `ca`, `certificate` and `key` are PEM files for it.
+    """
+
+    processes: Annotated[int, Meta(ge=1, le=1024)] | None = None
+    scheduler: Annotated[str, Meta(pattern=r"^tls://[A-Za-z0-9._:\[\]-]{1,255}\Z")] | None = None
+    ca: str | None = None
+    certificate: str | None = None
+    key: str | None = None
+
+
 class PartyFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where a party finds its things; relative paths start at the party file's directory."""
 
@@ -50,6 +64,7 @@ class PartyFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     model: str | None = None
     notes: str | None = None
     policy: Policy = Policy()
+    workers: WorkerSpec = WorkerSpec()
 
 
 _TEMPLATE = {
@@ -118,6 +133,27 @@ def check_policy(policy: Policy, task: Task) -> None:
         )
     _check_listed(task, "aggregator", policy.aggregators)
     _check_listed(task, "key-holder", policy.key_holders)
+
+
+def check_workers(workers: WorkerSpec, role: Role) -> None:
+    """Refuse a cluster for whom there is none, or one that is not described in full.
+
+    Raises:
+        ConfigurationError: says what is wrong.
+    """
+    if workers.scheduler is None:
+        return
+    if role != "aggregator":
+        raise ConfigurationError(
+            f"a {role}'s work is not sent to a cluster",
+            hint="give [workers] processes instead of a scheduler",
+        )
+    missing = [what for what in ("ca", "certificate", "key") if getattr(workers, what) is None]
+    if missing:
+        raise ConfigurationError(
+            f"[workers] names a scheduler, but no {' and no '.join(missing)}",
+            hint="a cluster is reached over mutual TLS only; see docs/scaling.md",
+        )
 
 
 def _check_listed(task: Task, role: Role, listed: tuple[str, ...]) -> None:

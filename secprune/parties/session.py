@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from secprune.compute.processes import Processes
 from secprune.crypto.envelope import open_envelope, sign
 from secprune.errors import (
     ConfigurationError,
@@ -23,6 +24,7 @@ from secprune.errors import (
 )
 from secprune.exchange.api import ChunkMissingError, Exchange, Phase, Topic
 from secprune.exchange.directory import open_exchange
+from secprune.exchange.location import absolute_location
 from secprune.files import environment_errors, read_bytes
 from secprune.ids import Role, short
 from secprune.messages.bfv import (
@@ -65,6 +67,7 @@ from secprune.parties.config import (
     JOURNAL_FILE,
     PartyFile,
     check_policy,
+    check_workers,
     read_party_file,
 )
 from secprune.protocols.api import Round
@@ -76,6 +79,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from secprune.compute.api import Workers
     from secprune.crypto.identity import Identity
 
 AnyMessage = RoundMessage | PairwiseMessage | BfvMessage | LedgerHead
@@ -170,7 +174,9 @@ class Session:
     round: Round
     exchange: Exchange
     journal: Journal
+    task_signature: bytes  # the coordinator's, as this party got it
     _known: dict[str, set[str]] = field(default_factory=dict)
+    _stored: set[int] = field(default_factory=set)  # chunks of the journal that are in the exchange
 
     @property
     def name(self) -> str:
@@ -187,6 +193,25 @@ class Session:
             raise ConfigurationError(f"the party file in {self.directory} does not say where {what} is")
         return self.directory / entry
 
+    @property
+    def workers(self) -> Workers:
+        """Who does this party's heavy work, as its party file says."""
+        spec = self.config.workers
+        if spec.scheduler is None:
+            return Processes(spec.processes)
+        from secprune.compute.cluster import Cluster  # noqa: PLC0415 - dask, only where it is used
+
+        ca, certificate, key = (
+            self.path(entry, f"the {what} for the scheduler")
+            for entry, what in ((spec.ca, "ca"), (spec.certificate, "certificate"), (spec.key, "key"))
+        )
+        return Cluster(spec.scheduler, ca=ca, certificate=certificate, key=key)
+
+    @property
+    def exchange_location(self) -> str:
+        """Where the exchange is, for another process of this machine or one that sees the same file system."""
+        return absolute_location(self.config.exchange, base=self.directory)
+
     def patience(self, timeout_s: float | None) -> Patience:
         """How to wait for others: looking as often as this exchange can bear."""
         return Patience(timeout_s, poll_s=self.exchange.poll_s)
@@ -194,7 +219,11 @@ class Session:
     def at_round(self, index: int) -> Session:
         """The same party at another round of the same task."""
         return dataclasses.replace(
-            self, round=Round.of(self.task, index), journal=self.journal.at_round(index), _known={}
+            self,
+            round=Round.of(self.task, index),
+            journal=self.journal.at_round(index),
+            _known={},
+            _stored=set(),
         )
 
     @property
@@ -232,10 +261,13 @@ class Session:
     def send(self) -> int:
         """Post everything this party has committed itself to; returns the bytes of all envelopes."""
         outbox = self.journal.outbox()
-        for data in self.journal.chunks():
+        put = set()
+        for number, data in self.journal.chunks(but=self._stored):
             self.exchange.put_chunk(data)
+            put.add(number)
         for message in outbox:
             self.exchange.post(self._topic(message.phase), message.envelope)  # type: ignore[arg-type]
+        self._stored |= put
         return sum(len(message.envelope) for message in outbox)
 
     def sent(self, kind: type[M]) -> M | None:
@@ -351,7 +383,7 @@ def load_task(path: Path) -> Task:
         ConfigurationError: not valid, or not signed by the coordinator that it names.
     """
     task = parse_task(read_bytes(path, what="the task file").decode(errors="replace"))
-    signature = read_bytes(path.with_name(path.name + ".sig"), what="the task's signature")
+    signature = read_bytes(_signature_file(path), what="the task's signature")
     coordinator = task.coordinator
     try:
         _, signed = open_envelope(
@@ -362,12 +394,16 @@ def load_task(path: Path) -> Task:
             f"the signature beside {path.name} is not {coordinator.name}'s: {error.message}",
             hint="ask the coordinator for the task file and its .sig again",
         ) from error
-    if signed.task_id != task.task_id:
+    if (signed.task_id, signed.study) != (task.task_id, task.study):
         raise ConfigurationError(
             f"{path.name} was changed after {coordinator.name} signed it",
             hint="ask the coordinator for the task file and its .sig again",
         )
     return task
+
+
+def _signature_file(task: Path) -> Path:
+    return task.with_name(task.name + ".sig")
 
 
 @contextlib.contextmanager
@@ -395,13 +431,15 @@ def open_session(directory: Path, role: Role, *, exclusive: bool = True) -> Iter
                 hint="do not go on: ask the coordinator where the card in the roster came from",
             )
         check_policy(config.policy, task)
+        check_workers(config.workers, role)
         round_ = Round.of(task)
         journal = Journal(
             directory / JOURNAL_FILE, task_id=round_.task_id, round_index=round_.index, party=card.name
         )
         try:
             exchange = open_exchange(config.exchange, base=directory)
-            yield Session(directory, config, card, identity, task, round_, exchange, journal)
+            signature = read_bytes(_signature_file(directory / config.task), what="the task's signature")
+            yield Session(directory, config, card, identity, task, round_, exchange, journal, signature)
             exchange.flush()  # chunks that were sent again with no message after them
         finally:
             journal.close()

@@ -3,7 +3,8 @@
 A report is written and read chunk by chunk, so that no party holds more than a few chunks in memory:
 
     client       ReportWriter.protect(chunk, words)       -> bytes for the exchange
-    aggregator   ReportReader.share(chunk, bytes)         -> this aggregator's share of the words
+    aggregator   SecureSum.open_key(report)               -> this aggregator's key of the report
+                 ReportReader.share(chunk, bytes)         -> this aggregator's share of the words
 """
 
 from __future__ import annotations
@@ -92,10 +93,17 @@ class SecureSum(Protocol):
     def writer(self, round_: Round, client: str, secrets: ReportSecrets) -> ReportWriter:
         """Start writing a report. Run by the client."""
 
-    def reader(
+    def open_key(
         self, round_: Round, client: str, report: Report, *, aggregator: str, identity: Identity
-    ) -> ReportReader:
-        """Start reading a report. Run by an aggregator; raises RemoteMisbehaviourError naming the client."""
+    ) -> bytes:
+        """This aggregator's key of a report, which has the task's form. Run by an aggregator.
+
+        Raises:
+            RemoteMisbehaviourError: the report does not have the form this task prescribes; names the client.
+        """
+
+    def reader(self, round_: Round, client: str, key: bytes, *, aggregator: str) -> ReportReader:
+        """Start reading a report. Run by whoever works for an aggregator and has the key it opened."""
 
 
 def secure_sum(task: Task) -> SecureSum:

@@ -56,21 +56,32 @@ class Cleartext:
         """Start writing a report. Run by the client."""
         return _PlainWriter()
 
-    def reader(
+    def open_key(
         self,
         round_: Round,
         client: str,
         report: Report,
         *,
-        aggregator: str,
-        identity: Identity,  # noqa: ARG002 - nothing is sealed
-    ) -> _PlainReader | _ZeroReader:
-        """Start reading a report.
+        aggregator: str,  # noqa: ARG002 - nothing is sealed
+        identity: Identity,  # noqa: ARG002
+    ) -> bytes:
+        """Nothing is secret here; the form of the report is checked.
 
         Raises:
             RemoteMisbehaviourError: the report does not have the form this task prescribes.
         """
         if report.keys or len(report.chunks) != len(round_.layout.chunks):
             raise RemoteMisbehaviourError("the report does not have the form of this task", party=client)
+        return b""
+
+    def reader(
+        self,
+        round_: Round,
+        client: str,
+        key: bytes,  # noqa: ARG002
+        *,
+        aggregator: str,
+    ) -> _PlainReader | _ZeroReader:
+        """Start reading a report. Run by an aggregator."""
         first = round_.task.names("aggregator")[0]
         return _PlainReader(client) if aggregator == first else _ZeroReader()

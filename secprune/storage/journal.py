@@ -22,7 +22,7 @@ from secprune.ids import sha256
 from secprune.storage import ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
 _SCHEMA = """
@@ -37,8 +37,11 @@ CREATE TABLE IF NOT EXISTS inbox (task TEXT, round INTEGER, phase TEXT, sender T
     digest TEXT NOT NULL, PRIMARY KEY (task, round, phase, sender, subject));
 CREATE TABLE IF NOT EXISTS row_sums (task TEXT, round INTEGER, report TEXT, value BLOB NOT NULL,
     PRIMARY KEY (task, round, report));
+CREATE TABLE IF NOT EXISTS shard (task TEXT, round INTEGER, purpose TEXT, place INTEGER, result BLOB NOT NULL,
+    PRIMARY KEY (task, round, purpose, place));
 CREATE TABLE IF NOT EXISTS release (model TEXT, task TEXT, round INTEGER, members TEXT NOT NULL,
-    PRIMARY KEY (task, round));
+    part TEXT NOT NULL DEFAULT '', PRIMARY KEY (task, round));
+CREATE TABLE IF NOT EXISTS task (canonical BLOB PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS incident (task TEXT, round INTEGER, party TEXT, what TEXT,
     PRIMARY KEY (task, round, party, what));
 """
@@ -59,12 +62,16 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """One aggregate share that this party let go."""
+    """One aggregate share that this party let go, or a sum in which it was counted.
+
+    `part` of the model that it is over: all matrices if empty, else a decoder block.
+    """
 
     model: str
     task_id: str
     round: int
     members: tuple[str, ...]
+    part: str
 
 
 class Journal:
@@ -87,6 +94,8 @@ class Journal:
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute("PRAGMA secure_delete = ON")  # a state that is replaced may have held secrets
             self._db.executescript(_SCHEMA + ledger.SCHEMA)
+            if "part" not in {row[1] for row in self._db.execute("PRAGMA table_info(release)")}:
+                self._db.execute("ALTER TABLE release ADD COLUMN part TEXT NOT NULL DEFAULT ''")
         if ledger.is_behind(self._db):
             with self._transaction() as db:
                 if ledger.is_behind(db):  # nobody else was faster
@@ -165,13 +174,17 @@ class Journal:
             ).fetchall()
         return [Outgoing(phase, subject, bytes(envelope)) for phase, subject, envelope in rows]
 
-    def chunks(self) -> list[bytes]:
-        """The chunks that came with messages of the outbox."""
+    def chunks(self, *, but: Collection[int] = ()) -> Iterator[tuple[int, bytes]]:
+        """The chunks that came with messages of the outbox, one at a time: number and data, without some numbers."""
         with _database_errors():
-            rows = self._db.execute(
-                "SELECT data FROM chunk WHERE task = ? AND round = ? ORDER BY rowid", self._key
+            numbers = self._db.execute(
+                "SELECT rowid FROM chunk WHERE task = ? AND round = ? ORDER BY rowid", self._key
             ).fetchall()
-        return [bytes(data) for (data,) in rows]
+        for (number,) in numbers:
+            if number not in but:
+                with _database_errors():
+                    row = self._db.execute("SELECT data FROM chunk WHERE rowid = ?", (number,)).fetchone()
+                yield number, bytes(row[0])
 
     def first_seen(self, phase: str, sender: str, subject: str, digest: str, *, size: int = 0) -> str:
         """Record a peer's message of `size` bytes unless there is one; the digest of the one that stands."""
@@ -205,22 +218,68 @@ class Journal:
         with self._transaction() as db:
             db.execute("INSERT OR REPLACE INTO row_sums VALUES (?, ?, ?, ?)", (*self._key, report, words))
 
-    def record_release(self, model: str, members: Sequence[str]) -> None:
+    def shards(self, purpose: str) -> dict[int, bytes]:
+        """Results of the shards that are done, by place."""
+        with _database_errors():
+            rows = self._db.execute(
+                "SELECT place, result FROM shard WHERE task = ? AND round = ? AND purpose = ?",
+                (*self._key, purpose),
+            ).fetchall()
+        return {place: bytes(result) for place, result in rows}
+
+    def keep_shard(self, purpose: str, place: int, result: bytes) -> None:
+        """Store the result of a shard."""
+        with self._transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO shard VALUES (?, ?, ?, ?, ?)", (*self._key, purpose, place, result)
+            )
+
+    def forget_shards(self, purpose: str) -> None:
+        """Remove results that are not needed any more."""
+        with self._transaction() as db:
+            db.execute(
+                "DELETE FROM shard WHERE task = ? AND round = ? AND purpose = ?", (*self._key, purpose)
+            )
+
+    def record_release(self, model: str, members: Sequence[str], *, part: str = "") -> None:
         """Record that this round's share is about to be released; one release per round, for ever."""
         with self._transaction() as db:
             new = db.execute(
-                "INSERT OR IGNORE INTO release VALUES (?, ?, ?, ?)", (model, *self._key, " ".join(members))
+                "INSERT OR IGNORE INTO release VALUES (?, ?, ?, ?, ?)",
+                (model, *self._key, " ".join(members), part),
             )
             if new.rowcount:
                 ledger.append(db, self._key, "released", model, party=self._party, members=tuple(members))
 
+    def learn_release(
+        self, model: str, task_id: str, round_index: int, members: Sequence[str], *, part: str
+    ) -> None:
+        """Record that others released a sum in which this party was counted; it is nothing that this party did."""
+        with self._transaction() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO release VALUES (?, ?, ?, ?, ?)",
+                (model, task_id, round_index, " ".join(members), part),
+            )
+
     def releases(self, model: str) -> list[Release]:
-        """All releases of sums over this model that this party took part in, any task."""
+        """All sums over this model that this party released or was counted in, any task."""
         with _database_errors():
             rows = self._db.execute(
-                "SELECT model, task, round, members FROM release WHERE model = ?", (model,)
+                "SELECT model, task, round, members, part FROM release WHERE model = ?", (model,)
             ).fetchall()
-        return [Release(m, task, index, tuple(members.split())) for m, task, index, members in rows]
+        return [
+            Release(m, task, index, tuple(members.split()), part) for m, task, index, members, part in rows
+        ]
+
+    def keep_task(self, canonical: bytes) -> None:
+        """Keep a task that this party takes part in, to know its roster later."""
+        with self._transaction() as db:
+            db.execute("INSERT OR IGNORE INTO task VALUES (?)", (canonical,))
+
+    def tasks(self) -> list[bytes]:
+        """Canonical forms of the tasks that were kept."""
+        with _database_errors():
+            return [bytes(text) for (text,) in self._db.execute("SELECT canonical FROM task ORDER BY rowid")]
 
     def note(self, party: str, what: str) -> bool:
         """Remember an incident for `status`; whether it is a new one."""

@@ -31,7 +31,7 @@ from secprune.crypto.bfv.wire import parse, planes_of, serialise
 from secprune.crypto.seal import ChunkCipher, Context, open_secret, seal_secret
 from secprune.errors import RemoteMisbehaviourError, TooFewPartiesError
 from secprune.messages.types import AggregateShare, Parcel, Report, SealedKey
-from secprune.protocols.additive.aggregate import AggregateReader, AggregateWriter
+from secprune.protocols.additive.aggregate import AggregateReader, AggregateWriter, seal_share_key
 from secprune.protocols.additive.row_sums import open_row_sums, seal_row_sums
 from secprune.protocols.api import Round, secure_sum
 from secprune.protocols.words import vector_from_bytes, words_from_bytes, words_to_bytes
@@ -151,7 +151,7 @@ def test_keys_of_the_wrong_length_are_their_senders_fault():
 
             def read(_, report=report, receiver=receiver):
                 identity = identities[receiver]
-                return secure_sum(task).reader(
+                return secure_sum(task).open_key(
                     round_(), "clinic-0", report, aggregator=receiver, identity=identity
                 )
 
@@ -196,7 +196,7 @@ def test_a_report_of_any_shape_opens_or_is_its_clients_fault(receivers, sealed, 
     for name in study().aggregators:
         identity = study().identities[name]
         found = judged(
-            lambda _, n=name, i=identity: secure_sum(study().task).reader(
+            lambda _, n=name, i=identity: secure_sum(study().task).open_key(
                 round_(), "clinic-0", report, aggregator=n, identity=i
             ),
             sealed,
@@ -210,7 +210,9 @@ def test_changed_chunks_of_an_aggregate_share_and_of_row_sums_are_their_senders_
     writer = AggregateWriter(round_(), "adder-0", bytes(32))
     total = rng(1).integers(0, 2**64, chunk.shape, np.uint64)
     data, digest = writer.seal(chunk, total), "sha256:" + "1" * 64
-    parcel = Parcel(key=writer.key, chunks=(digest,) * len(round_().layout.chunks))
+    parcel = Parcel(
+        key=seal_share_key(round_(), "adder-0", bytes(32)), chunks=(digest,) * len(round_().layout.chunks)
+    )
     share = AggregateShare(**round_().names, members=(), parcel=parcel)
     reader = AggregateReader(round_(), "adder-0", share, identities["hq"])
     groups, stored = sum(slab.groups for slab in round_().layout.slabs), []

@@ -12,10 +12,11 @@ pytest.importorskip("tenseal.sealapi", reason="needs tenseal (pip install 'secpr
 from bfv_world import FORMS, assert_sum_of, attempts, bfv_study, look, messages
 
 from secprune import packing
+from secprune.compute import processes as workers
+from secprune.compute.api import Work
 from secprune.errors import LocalEnvironmentError
 from secprune.messages.bfv import EncryptedReport, KeyShare
 from secprune.parties import schedule
-from secprune.parties.bfv import workers
 from secprune.parties.session import open_session
 from secprune.pruning.tensorfile import TensorFile
 from secprune.task import MatrixSpec, ModelSpec, PruningSpec
@@ -117,7 +118,7 @@ def test_chunks_that_go_through_worker_processes_give_the_same_counts_as_inline(
 def test_a_worker_that_is_killed_is_said_to_be(monkeypatch):
     monkeypatch.setattr(workers.os, "sched_getaffinity", lambda _process: {0, 1})
     with pytest.raises(LocalEnvironmentError, match="was killed"):
-        list(workers.in_processes(functools.partial, (os._exit,), [1] * 4, count=4))
+        list(workers.Processes().map(Work(functools.partial, (os._exit,)), [1] * 4, count=4))
 
 
 # ---- what is said of it

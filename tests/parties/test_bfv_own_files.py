@@ -12,6 +12,7 @@ from bfv_world import FORMS, SOON, assert_sum_of, bfv_study, messages
 from faulty_exchange import Crash
 
 from secprune import packing
+from secprune.compute.processes import Processes
 from secprune.crypto.seal import ChunkCipher, open_secret
 from secprune.errors import LocalEnvironmentError, LocalMisuseError, TooFewPartiesError
 from secprune.messages.bfv import EncryptedReport, LinearHash
@@ -220,7 +221,7 @@ def test_kept_chunks_that_are_gone_after_sending_began_are_never_encrypted_anew(
     kept[which].unlink()
     before = everything_in(world.root / "exchange")
     with monkeypatch.context() as patch:
-        patch.setattr(client_party, "in_processes", lambda *_args, **_options: pytest.fail("encrypted"))
+        patch.setattr(Processes, "map", lambda *_args, **_options: pytest.fail("encrypted"))
         for _ in range(3):
             client.outcome = None
             world.turn(client)

@@ -39,7 +39,8 @@ def shared(study, client, words_of):
     )
     shares = {}
     for name in study.aggregators:
-        reader = protocol.reader(round_, client, report, aggregator=name, identity=study.identities[name])
+        key = protocol.open_key(round_, client, report, aggregator=name, identity=study.identities[name])
+        reader = protocol.reader(round_, client, key, aggregator=name)
         shares[name] = [
             reader.share(chunk, data[chunk.index] if reader.needs_bytes else b"")
             for chunk in round_.layout.chunks

@@ -69,11 +69,12 @@ def candidates(study, corrupt):
     shares = {}
     for reader_name, identity in itertools.product(study.aggregators, identities.values()):
         try:  # any corrupt party's keys, on any aggregator's envelope
-            reader = secure_sum(study.task).reader(
+            key = secure_sum(study.task).open_key(
                 round_, VICTIM, reports[VICTIM], aggregator=reader_name, identity=identity
             )
         except RemoteMisbehaviourError:
             continue
+        reader = secure_sum(study.task).reader(round_, VICTIM, key, aggregator=reader_name)
         shares[reader_name] = [
             reader.share(
                 chunk, exchange.get_chunk(reports[VICTIM].chunks[chunk.index]) if reader.needs_bytes else b""

@@ -24,8 +24,8 @@ from secprune.messages.types import AggregateShare, Cohort, Parcel, Vote
 from secprune.parties.aggregator import AggregatorResult
 from secprune.parties.bfv import shared
 from secprune.parties.progress import Progress, Stopwatch, silent
-from secprune.parties.release import check_release_or_abandon
-from secprune.protocols.additive.aggregate import AggregateWriter, check_sum
+from secprune.parties.release import check_release_or_abandon, record_release
+from secprune.protocols.additive.aggregate import AggregateWriter, check_sum, seal_share_key
 from secprune.protocols.bfv import aggregator as protocol
 from secprune.protocols.bfv.terms import message_digest
 
@@ -372,7 +372,7 @@ class BfvAggregator:
             AggregateShare(**round_.names, members=members, parcel=Parcel(key=key, chunks=digests)),
         ]
         # Not before: a sum that is refused is no release. Not later: without these messages nobody opens the chunks.
-        session.journal.record_release(session.task.model.weights_digest, list(state.members))
+        record_release(session, list(state.members))
         self._step(protocol.SumReleased(), *[session.outgoing(message) for message in messages])
 
     def _write_sum(self, state: protocol.Opened | protocol.Released) -> tuple[SealedKey, tuple[str, ...]]:
@@ -395,7 +395,7 @@ class BfvAggregator:
                 check_sum(chunk, total, cohort_size=len(state.members), culprits=shared.CULPRITS)
                 digests.append(session.exchange.put_chunk(writer.seal(chunk, total)))
                 self._progress("decoding the sum", chunk.index + 1, len(round_.layout.chunks))
-        return writer.key, tuple(digests)
+        return seal_share_key(round_, session.name, content_key), tuple(digests)
 
     def _products(self) -> Iterator[tuple[str, PartialDecryption, ChunkCipher]]:
         opening = self._session.sent(Opening)

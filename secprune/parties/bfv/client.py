@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from secprune.compute.api import Work
 from secprune.crypto.bfv import wire
 from secprune.crypto.bfv.decoding import ciphertexts_for
 from secprune.crypto.bfv.hashing import LinearHash as Hash
@@ -20,10 +21,11 @@ from secprune.files import file_digest, private_directory, read_bytes, write_ato
 from secprune.ids import sha256, short
 from secprune.messages.bfv import CiphertextSum, EncryptedReport, LinearHash, Opening
 from secprune.parties.bfv import shared
-from secprune.parties.bfv.workers import in_processes
 from secprune.parties.client import MASKS_FILE, SubmitResult, chunk_words
 from secprune.parties.progress import Progress, Stopwatch, silent
+from secprune.parties.release import check_release
 from secprune.protocols.bfv import client as protocol
+from secprune.protocols.bfv.terms import message_digest
 from secprune.storage.masks import MaskFile
 
 if TYPE_CHECKING:
@@ -126,6 +128,13 @@ class BfvClient:
             if seeds is not None:
                 self._step(protocol.SeedsDrawn(latest, seeds))
 
+    def _members_of(self, sum_: str) -> list[str]:
+        """The clients in a sum that the aggregator has shown."""
+        for one in self._session.read(CiphertextSum, lambda m: str(m.attempt), again=True):
+            if message_digest(one.message) == sum_:
+                return [member.client for member in one.message.members]
+        raise ChunkMissingError("the sum to answer for is not in the exchange any more")
+
     def _own_report(self) -> str:
         outbox = self._session.journal.outbox()
         return next((sha256(m.envelope) for m in outbox if m.phase == "encrypted-reports"), "")
@@ -152,6 +161,7 @@ class BfvClient:
                     EncryptedReport(**names, keys=keys, key=key.sealed[0], chunks=digests)
                 )
             case protocol.Answer(sum=sum_, seed=seed, seeds=seeds):
+                check_release(self._session, self._members_of(sum_))
                 values = self._hash(sum_, seed)
                 return self._session.outgoing(
                     LinearHash(**names, sum=sum_, seeds=seeds, values=values), subject=sum_
@@ -190,7 +200,8 @@ class BfvClient:
         arguments = (terms.parameters, shared.joint_key(session, terms, shares), terms.key_context)
         words = (chunk_words(masks, chunk) for chunk in chunks)
         with self._watch.phase("protect"):
-            encrypted = in_processes(_encryptor, arguments, words, count=len(chunks))
+            work = Work(_encryptor, arguments)
+            encrypted = session.workers.map(work, words, count=len(chunks))
             for chunk, data in zip(chunks, encrypted, strict=True):
                 # All are kept before one is sent: nobody ever sees two encryptions sealed with one nonce.
                 write_atomically(self._chunk_path(keys, chunk), cipher.seal(chunk.index, data))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
+from secprune.compute.api import Work
 from secprune.crypto.bfv import wire
 from secprune.crypto.bfv.decoding import decode
 from secprune.crypto.bfv.hashing import LinearHash as Hash
@@ -31,10 +32,9 @@ from secprune.messages.bfv import (
 )
 from secprune.messages.types import AggregateShare, Cohort, Parcel, Vote
 from secprune.parties.bfv import shared
-from secprune.parties.bfv.workers import in_processes
 from secprune.parties.progress import Progress, Stopwatch, silent
-from secprune.parties.release import check_release
-from secprune.protocols.additive.aggregate import AggregateWriter, check_sum
+from secprune.parties.release import check_release, record_release
+from secprune.protocols.additive.aggregate import AggregateWriter, check_sum, seal_share_key
 from secprune.protocols.bfv import key_holder as protocol
 from secprune.protocols.bfv.terms import message_digest
 
@@ -289,7 +289,7 @@ class KeyHolder:
                 messages = self._sum_itself(state, message, cipher)
         # A sum that is refused is no release; and without these messages nobody opens the chunks.
         cohort = [member.client for member in message.members]
-        session.journal.record_release(session.task.model.weights_digest, cohort)
+        record_release(session, cohort)
         released = protocol.Released(members=message.members)
         session.journal.checkpoint(
             state=msgspec.json.encode(released), outgoing=[session.outgoing(m) for m in messages]
@@ -310,7 +310,8 @@ class KeyHolder:
         items = ((chunk.index, planes) for chunk, planes in self._sum(message, cipher))
         chunks = session.round.layout.chunks
         digests = []
-        for index, product in enumerate(in_processes(_flooded_products, arguments, items, count=len(chunks))):
+        work = Work(_flooded_products, arguments)
+        for index, product in enumerate(session.workers.map(work, items, count=len(chunks))):
             data = wire.serialise([product], "products", terms.parameters)
             digests.append(session.exchange.put_chunk(sealing.seal(index, data)))
             self._progress("opening the sum", index + 1, len(chunks))
@@ -324,24 +325,18 @@ class KeyHolder:
         session, round_, terms = self._session, self._session.round, self._terms
         content_key = session.journal.secret("aggregate", lambda: random_bytes(KEY_BYTES))
         writer, digests, chunks = AggregateWriter(round_, session.name, content_key), [], round_.layout.chunks
-        decrypted = in_processes(
-            _decrypted_words,
-            (terms.parameters, state.seed),
-            self._sum_items(message, cipher),
-            count=len(chunks),
-        )
+        work = Work(_decrypted_words, (terms.parameters, state.seed))
+        decrypted = session.workers.map(work, self._sum_items(message, cipher), count=len(chunks))
         for chunk, words in zip(chunks, decrypted, strict=True):
             total = words.reshape(chunk.shape)
             check_sum(chunk, total, cohort_size=len(message.members), culprits=shared.CULPRITS)
             digests.append(session.exchange.put_chunk(writer.seal(chunk, total)))
             self._progress("opening the sum", chunk.index + 1, len(chunks))
-        members = message.members
+        members, sealed = message.members, seal_share_key(round_, session.name, content_key)
         return [
             Vote(**round_.names, accepted=members),
             Cohort(**round_.names, members=members),
-            AggregateShare(
-                **round_.names, members=members, parcel=Parcel(key=writer.key, chunks=tuple(digests))
-            ),
+            AggregateShare(**round_.names, members=members, parcel=Parcel(key=sealed, chunks=tuple(digests))),
         ]
 
     def _sum_items(self, message: CiphertextSum, cipher: ChunkCipher) -> Iterator[tuple[int, Masks]]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-import numpy as np
 
 from secprune.crypto.entropy import random_bytes
 from secprune.crypto.seal import KEY_BYTES, ChunkCipher, open_secret
@@ -31,23 +30,20 @@ from secprune.messages.pairwise import (
 )
 from secprune.messages.types import AggregateShare, Cohort, CountedReport, Parcel, Vote
 from secprune.parties.aggregator import AggregatorResult
-from secprune.parties.pairwise.client import report_context, reveal_context
+from secprune.parties.pairwise.adding import MaskedWords, OpenedReport, UnmaskedSum
+from secprune.parties.pairwise.client import reveal_context
 from secprune.parties.progress import Progress, Stopwatch, silent
-from secprune.parties.release import check_release_or_abandon
-from secprune.protocols.additive.aggregate import AggregateWriter, check_sum
+from secprune.parties.release import check_release_or_abandon, record_release
+from secprune.parties.shards import run_shards, shards_of, split_digests
+from secprune.protocols.additive.aggregate import seal_share_key
 from secprune.protocols.pairwise import aggregator as protocol
-from secprune.protocols.pairwise.keys import Binding, is_usable
-from secprune.protocols.pairwise.masks import Masking
+from secprune.protocols.pairwise.keys import is_usable, report_context
 from secprune.protocols.pairwise.terms import Terms
 from secprune.protocols.pairwise.unmask import masks_left
-from secprune.protocols.words import words_from_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from secprune.crypto.seal import Context
     from secprune.messages.types import SealedKey
-    from secprune.packing import Chunk, Words
     from secprune.parties.session import AnyMessage, Patience, Received, Session
 
 C = TypeVar("C", KeyAdvert, ShareBundle, MaskedReport)
@@ -201,8 +197,10 @@ class PairwiseAggregator:
         if not isinstance(self._state, protocol.CollectingReports):
             return False
         try:
-            for _ in self._words(client, report):
-                pass
+            purpose = f"report of {client}"
+            shards = shards_of(self._session.round.layout, [report.chunks])
+            run_shards(self._session, purpose, MaskedWords, (self._open(client, report),), shards)
+            self._session.journal.forget_shards(purpose)
         except ChunkMissingError as error:
             self._session.journal.note("exchange", f"{error.message} (named by {client}'s report)")
             return False
@@ -211,31 +209,29 @@ class PairwiseAggregator:
             return False
         return True
 
-    def _words(self, client: str, report: MaskedReport) -> Iterator[Words]:
-        """A client's masked words, (groups, columns), chunk by chunk; its key is opened once."""
-        chunks = self._session.round.layout.chunks
-        if len(report.chunks) != len(chunks):
+    def _open(self, client: str, report: MaskedReport) -> OpenedReport:
+        """A report's content key, and what else it takes to read its chunks, of which there are as many as due."""
+        due = len(self._session.round.layout.chunks)
+        if len(report.chunks) != due:
             raise RemoteMisbehaviourError(
-                f"the report has {len(report.chunks)} chunks, not {len(chunks)}", party=client
+                f"the report has {len(report.chunks)} chunks, not {due}", party=client
             )
-        context = report_context(self._session, client, report.shares)
-        cipher = self._cipher(report.key, context, chunks=len(chunks))
-        get = self._session.exchange.get_chunk
-        for chunk, digest in zip(chunks, report.chunks, strict=True):
-            # Bound to no name: the readers of all clients wait here, each would keep a chunk in memory.
-            yield words_from_bytes(cipher.open(chunk.index, get(digest)), chunk, sender=client)
+        context = report_context(self._session.round, client, report.shares)
+        return client, self._content_key(report.key, context), report.shares
 
-    def _cipher(self, key: SealedKey, context: Context, *, chunks: int) -> ChunkCipher:
+    def _content_key(self, key: SealedKey, context: Context) -> bytes:
         content_key = open_secret(key.sealed, self._session.identity.opening, context)
         if len(content_key) != KEY_BYTES:
             raise RemoteMisbehaviourError("a sealed key has the wrong length", party=context.sender)
-        return ChunkCipher(content_key, context, count=chunks)
+        return content_key
 
     def _take_reveal(self, received: Received[Reveal]) -> None:
         client, message = received.sender, received.message
         context = reveal_context(self._session, client, message.survivors)
         try:
-            data = self._cipher(message.key, context, chunks=1).open(0, message.shares)
+            data = ChunkCipher(self._content_key(message.key, context), context, count=1).open(
+                0, message.shares
+            )
             revealed = decode(data, RevealedShares, party=client)
         except RemoteMisbehaviourError as error:
             self._session.journal.note(client, f"{error.message} (in revealed shares)")
@@ -312,7 +308,7 @@ class PairwiseAggregator:
         ]
         outgoing = [session.outgoing(message) for message in messages]
         # Not before: a sum that is refused is no release. Not later: without these messages nobody opens the chunks.
-        session.journal.record_release(session.task.model.weights_digest, [m.client for m in members])
+        record_release(session, [m.client for m in members])
         session.journal.checkpoint(outgoing=outgoing)
         session.send()
 
@@ -329,26 +325,20 @@ class PairwiseAggregator:
 
         with self._watch.phase("unmask"):
             left = masks_left(self._terms, state, adverts=adverts, bundles=bundles, parcel=parcel)
-        masking = Masking(round_, Binding(round_, state.keys), left)
         content_key = session.journal.secret("aggregate", lambda: random_bytes(KEY_BYTES))
-        writer, digests = AggregateWriter(round_, session.name, content_key), []
+        opened = tuple(self._open(client, report) for client, report in sorted(reports.items()))
         with self._watch.phase("aggregate"):
-            for chunk, total in self._sums(reports):
-                masking.take_off(chunk, total)
-                check_sum(
-                    chunk, total, cohort_size=len(state.reported), culprits="one of the counted clients"
-                )
-                digests.append(session.exchange.put_chunk(writer.seal(chunk, total)))
-                self._progress("adding reports", chunk.index + 1, len(round_.layout.chunks))
-        return writer.key, tuple(digests)
-
-    def _sums(self, reports: dict[str, MaskedReport]) -> Iterator[tuple[Chunk, Words]]:
-        readers = [self._words(client, report) for client, report in sorted(reports.items())]
-        for chunk in self._session.round.layout.chunks:
-            total = np.zeros(chunk.shape, np.uint64)
-            for words in readers:
-                total += next(words)
-            yield chunk, total
+            written = run_shards(
+                session,
+                "sum",
+                UnmaskedSum,
+                (session.name, opened, state.keys, tuple(left), content_key),
+                shards_of(round_.layout, [reports[client].chunks for client, *_ in opened]),
+                is_intact=lambda result: session.are_there(split_digests(result)),
+                done=lambda count: self._progress("adding reports", count, len(round_.layout.chunks)),
+            )
+        digests = tuple(digest for result in written for digest in split_digests(result))
+        return seal_share_key(round_, session.name, content_key), digests
 
     def _result(self) -> AggregatorResult:
         session = self._session

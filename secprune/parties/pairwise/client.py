@@ -37,9 +37,10 @@ from secprune.messages.types import SealedKey
 from secprune.packing import WORD_BYTES
 from secprune.parties.client import MASKS_FILE, SubmitResult, chunk_words
 from secprune.parties.progress import Progress, Stopwatch, silent
+from secprune.parties.release import check_release
 from secprune.protocols.pairwise import client as protocol
 from secprune.protocols.pairwise.aggregator import list_digest
-from secprune.protocols.pairwise.keys import Binding
+from secprune.protocols.pairwise.keys import Binding, report_context
 from secprune.protocols.pairwise.masks import Masking
 from secprune.protocols.pairwise.terms import Terms
 from secprune.protocols.words import words_to_bytes
@@ -55,12 +56,6 @@ if TYPE_CHECKING:
 
 L = TypeVar("L", KeyList, ShareList, SurvivorList)
 N = TypeVar("N", KeyAdvert, ShareBundle)
-
-
-def report_context(session: Session, client: str, shares: str) -> Context:
-    """What a masked report's content key and chunks are bound to: the list of shares whose masks it has."""
-    aggregator = session.task.names("aggregator")[0]
-    return Binding(session.round, shares).context("report", client, aggregator)
 
 
 def reveal_context(session: Session, client: str, survivors: str) -> Context:
@@ -182,6 +177,8 @@ class PairwiseClient:
         if found is None:
             return False
         members, own = _members(found.members), self._own("masked-reports")
+        if self._session.name in members:
+            check_release(self._session, list(members))  # before it is agreed to
         self._step(protocol.SurvivorsListed(list_digest(found), found.shares, members, own))
         return True
 
@@ -258,7 +255,7 @@ class PairwiseClient:
             )
         masks = MaskFile(path, round_.matrices, task_id=round_.task_id)
         masking = Masking(round_, Binding(round_, state.keys), protocol.masks_of(self._terms, state))
-        context = report_context(session, session.name, state.shares)
+        context = report_context(session.round, session.name, state.shares)
 
         def draw() -> bytes:
             content_key = random_bytes(KEY_BYTES)
@@ -298,7 +295,7 @@ class PairwiseClient:
         chunks = self._session.round.layout.chunks
         size = sum(chunk.words * WORD_BYTES + TAG_BYTES for chunk in chunks)
         size += sum(len(message.envelope) for message in self._session.journal.outbox())
-        size += sum(map(len, self._session.journal.chunks()))
+        size += sum(len(data) for _, data in self._session.journal.chunks())
         return SubmitResult(
             report=self._own("masked-reports"),
             bytes_sent=size,

@@ -40,14 +40,19 @@ class AggregateWriter:
     def __init__(self, round_: Round, aggregator: str, content_key: bytes) -> None:
         context = share_context(round_, aggregator)
         self._cipher = ChunkCipher(content_key, context, count=len(round_.layout.chunks))
-        self.key = SealedKey(
-            receiver=context.receiver,
-            sealed=seal_secret(content_key, round_.task.coordinator.sealing_key, context),
-        )
 
     def seal(self, chunk: Chunk, total: Words) -> bytes:
         """Bytes of one chunk for the exchange."""
         return self._cipher.seal(chunk.index, words_to_bytes(total))
+
+
+def seal_share_key(round_: Round, aggregator: str, content_key: bytes) -> SealedKey:
+    """The key of an aggregate share, sealed to the coordinator."""
+    context = share_context(round_, aggregator)
+    return SealedKey(
+        receiver=context.receiver,
+        sealed=seal_secret(content_key, round_.task.coordinator.sealing_key, context),
+    )
 
 
 class AggregateReader:

@@ -16,40 +16,14 @@ import numpy as np
 from secprune.crypto.seal import KEY_BYTES, ChunkCipher, Context, open_secret, seal_secret
 from secprune.errors import RemoteMisbehaviourError
 from secprune.messages.types import Parcel, SealedKey
-from secprune.packing import row_sums
 from secprune.protocols.words import vector_from_bytes, words_to_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from secprune.crypto.identity import Identity
-    from secprune.messages.types import Report
     from secprune.packing import Layout, Words
-    from secprune.protocols.api import ReportReader, Round
-
-
-def report_row_sums(
-    reader: ReportReader, layout: Layout, report: Report, fetch: Callable[[str], bytes]
-) -> Words:
-    """Read a whole report once and sum its words over the columns. Run by an aggregator.
-
-    Args:
-        reader: this aggregator's view of the report.
-        layout: of the round.
-        report: names the chunks.
-        fetch: returns the bytes that a digest names, verified against it.
-
-    Returns:
-        (row groups of all slabs,), the words to open.
-
-    Raises:
-        RemoteMisbehaviourError: the client signed chunks that do not open.
-    """
-    sums = []
-    for chunk, digest in zip(layout.chunks, report.chunks, strict=True):
-        data = fetch(digest) if reader.needs_bytes else b""
-        sums.append(row_sums(reader.share(chunk, data)))
-    return np.concatenate(sums)
+    from secprune.protocols.api import Round
 
 
 def _context(round_: Round, sender: str, receiver: str, client: str) -> Context:

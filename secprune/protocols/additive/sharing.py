@@ -102,10 +102,10 @@ class AdditiveSharing:
         """Start writing a report. Run by the client."""
         return AdditiveWriter(round_, client, secrets)
 
-    def reader(
+    def open_key(
         self, round_: Round, client: str, report: Report, *, aggregator: str, identity: Identity
-    ) -> SeedShare | ChunkShare:
-        """Open this aggregator's key in a report.
+    ) -> bytes:
+        """This aggregator's key in a report: a seed, or the first aggregator's content key.
 
         Raises:
             RemoteMisbehaviourError: the report does not have the form this task prescribes.
@@ -117,11 +117,15 @@ class AdditiveSharing:
             raise RemoteMisbehaviourError(
                 f"the report has {len(report.chunks)} chunks, not {len(round_.layout.chunks)}", party=client
             )
-        context = report_context(round_, client, aggregator)
-        position = aggregators.index(aggregator)
-        secret = open_secret(report.keys[position].sealed, identity.opening, context)
-        if len(secret) != KEY_BYTES:
+        sealed = report.keys[aggregators.index(aggregator)].sealed
+        key = open_secret(sealed, identity.opening, report_context(round_, client, aggregator))
+        if len(key) != KEY_BYTES:
             raise RemoteMisbehaviourError("the report holds a key of the wrong length", party=client)
-        if position == 0:
-            return ChunkShare(secret, context, round_)
-        return SeedShare(secret, context, round_)
+        return key
+
+    def reader(self, round_: Round, client: str, key: bytes, *, aggregator: str) -> SeedShare | ChunkShare:
+        """Start reading a report. Run by an aggregator."""
+        context = report_context(round_, client, aggregator)
+        if aggregator == round_.task.names("aggregator")[0]:
+            return ChunkShare(key, context, round_)
+        return SeedShare(key, context, round_)

@@ -50,6 +50,12 @@ class Binding:
         )
 
 
+def report_context(round_: Round, client: str, shares: str) -> Context:
+    """What a masked report's content key and chunks are bound to: the list of shares whose masks it has."""
+    aggregator = round_.task.names("aggregator")[0]
+    return Binding(round_, shares).context("report", client, aggregator)
+
+
 def mask_key(mask_secret: bytes, round_: Round, client: str) -> OpeningKey:
     """The key that pair seeds for a client are sealed to. Run by the client; by the aggregator if it dropped."""
     return OpeningKey.derive(mask_secret, Binding(round_).context("mask-key", client, "").encode())
