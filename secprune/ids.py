@@ -16,6 +16,9 @@ Role = Literal["client", "aggregator", "key-holder", "coordinator"]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}\Z")]
 """A party's name: lower-case letters, digits and hyphens, so that it is also a safe file name."""
 
+StudyName = Annotated[str, Meta(min_length=1, max_length=200)]
+"""What people call a study; it stands for one task of its coordinator."""
+
 Digest = Annotated[str, Meta(pattern=r"^sha256:[0-9a-f]{64}\Z")]
 """Algorithm-prefixed SHA-256 of some bytes."""
 

@@ -16,7 +16,7 @@ import tomli_w
 from msgspec import Meta, Struct
 
 from secprune.errors import ConfigurationError
-from secprune.ids import Digest, MatrixName, Name, Role, sha256
+from secprune.ids import Digest, MatrixName, Name, Role, StudyName, sha256
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -195,7 +195,7 @@ class Task(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, cache_
     """One study: model, pruning, protocol, privacy and roster."""
 
     version: Literal[1] = 1
-    study: Annotated[str, Meta(min_length=1, max_length=200)]
+    study: StudyName
     nonce: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
     protocol: ProtocolSpec
     pruning: PruningSpec

@@ -80,6 +80,7 @@ def look(world, name):
         world.round,
         world.board,
         journal,
+        b"",
     )
     with contextlib.closing(journal):
         found = status(session)

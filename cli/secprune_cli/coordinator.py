@@ -37,7 +37,12 @@ def init(
     cards: Annotated[Path, typer.Option(help="Directory with every party's *.card.json, this one's too.")],
     output: Annotated[Path, typer.Option("--task", help="Task file to write; its signature goes beside it.")],
     directory: DirectoryOption = HERE,
-    study: Annotated[str, typer.Option(help="What the study is called.")] = "secprune study",
+    study: Annotated[
+        str | None,
+        typer.Option(
+            help="What the study is called; a name for one task only. Made up of model and a number if not given."
+        ),
+    ] = None,
     protocol: Annotated[
         str,
         typer.Option(

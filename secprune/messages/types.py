@@ -17,7 +17,7 @@ from typing import Annotated, TypedDict
 
 from msgspec import Meta, Struct
 
-from secprune.ids import Digest, Name, Reason, RoundIndex
+from secprune.ids import Digest, Name, Reason, RoundIndex, StudyName
 from secprune.task import PartySpec
 
 _Digests = Annotated[tuple[Digest, ...], Meta(max_length=2**20)]
@@ -134,6 +134,7 @@ class Card(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="C
 class TaskSignature(
     Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="TaskSignature", tag_field="type"
 ):
-    """The coordinator's signature on a task: kept beside the task file."""
+    """The coordinator's signature on a task, the only one of that study: kept beside the task file, and posted."""
 
     task_id: Digest
+    study: StudyName

@@ -21,6 +21,7 @@ from secprune.ids import sha256
 from secprune.messages.types import Report
 from secprune.packing import pack
 from secprune.parties.progress import Progress, Stopwatch, peak_memory_mib, silent
+from secprune.parties.release import check_participation
 from secprune.privacy.labels import PrivacyLabel, privacy_label
 from secprune.protocols.api import ReportSecrets, secure_sum
 from secprune.protocols.bfv.terms import parameters_of
@@ -93,11 +94,12 @@ def check(session: Session) -> CheckResult:
     """Compare the task with this site's policy and this site's model. Changes nothing.
 
     Raises:
-        ConfigurationError: the model here is not the task's.
+        ConfigurationError: the model here is not the task's, or this site's votes on it have been counted before.
         LocalEnvironmentError: protocol `bfv`: the tenseal here does not work.
     """
     task = session.task
     check_model(task, session.path(session.config.model, "the model"))
+    check_participation(session)
     if task.protocol.name == "bfv":
         from secprune.crypto.bfv.scheme import self_test  # noqa: PLC0415 - tenseal, only where it is used
 

@@ -13,6 +13,7 @@ from msgspec import Struct
 from secprune.errors import LocalMisuseError, RemoteMisbehaviourError, TooFewPartiesError
 from secprune.messages.types import AggregateShare, CloseRound, Cohort, CountedReport, Vote
 from secprune.parties.progress import Progress, Stopwatch, silent
+from secprune.parties.release import record_release
 from secprune.parties.session import REPORT_OF
 from secprune.protocols.additive.aggregate import AggregateReader, unshard
 from secprune.protocols.agreement import intersection
@@ -177,7 +178,7 @@ class Coordinator:
                     writer.write(matrix.name, counts[offset : offset + high - low], first_row=low)
                     offset += high - low
                 self._progress("putting the sum together", chunk.index + 1, len(round_.layout.chunks))
-        session.journal.record_release(session.task.model.weights_digest, [m.client for m in members])
+        record_release(session, [m.client for m in members])
         return RoundResult(
             task_id=round_.task_id,
             rounds=1,

@@ -22,11 +22,14 @@ from secprune.parties.bfv.aggregator import BfvAggregator
 from secprune.parties.bfv.client import BfvClient
 from secprune.parties.bfv.key_holder import KeyHolder, KeyHolderResult
 from secprune.parties.coordinator import Coordinator, RoundResult
+from secprune.parties.one_task import check_one_task
 from secprune.parties.outcome import await_outcome, publish_outcome
 from secprune.parties.pairwise.aggregator import PairwiseAggregator
 from secprune.parties.pairwise.client import PairwiseClient
 from secprune.parties.progress import Progress, Stopwatch, add_seconds, silent
+from secprune.parties.release import check_participation
 from secprune.parties.selection import round_masks
+from secprune.parties.session import REPORT_OF
 from secprune.parties.witness import witness
 from secprune.storage.masks import write_masks
 
@@ -62,12 +65,15 @@ def submit(session: Session, patience: Patience, *, progress: Progress = silent)
     With `pairwise` that takes until it has revealed its shares, with `bfv` until it has answered for the sum.
 
     Raises:
+        ConfigurationError: this site has given its votes on this model before, and its policy does not allow that.
         LocalMisuseError: there are no masks yet, they are damaged, or they have changed since they were
             submitted.
         TooFewPartiesError: not with `additive`: the aggregator went on without this client.
         RemoteMisbehaviourError: not with `additive`: somebody sent what honest software never sends.
         NotReadyError: not with `additive`: patience ran out.
     """
+    if session.sent(REPORT_OF[session.task.protocol.name]) is None:
+        check_participation(session)
     parties: dict[str, type[PairwiseClient | BfvClient]] = {"pairwise": PairwiseClient, "bfv": BfvClient}
     if party := parties.get(session.task.protocol.name):
         result = party(session, progress=progress).run(dataclasses.replace(patience, _started=None))
@@ -129,6 +135,7 @@ def serve(
     Returns:
         What was released in all rounds together; `cohort` are the clients counted in every one of them.
     """
+    check_one_task(session)
     results = []
     for index in range(session.task.rounds):
         here = session.at_round(index)
@@ -154,6 +161,7 @@ def serve(
 
 def hold_key(session: Session, patience: Patience, *, progress: Progress = silent) -> KeyHolderResult:
     """Serve all rounds of the task, one after the other, each with a key of its own; see `KeyHolder.run`."""
+    check_one_task(session)
     results = []
     for index in range(session.task.rounds):
         here = session.at_round(index)
@@ -177,6 +185,7 @@ def drive(
     Returns:
         All rounds together; `cohort` are the clients counted in every one of them.
     """
+    check_one_task(session)
     results = []
     for index in range(session.task.rounds):
         here = session.at_round(index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,9 +13,10 @@ from secprune.crypto.envelope import sign
 from secprune.errors import ConfigurationError, LocalMisuseError
 from secprune.files import SHARED_FILE, write_atomically
 from secprune.messages.types import TaskSignature
-from secprune.parties.config import IDENTITY_FILE
+from secprune.parties.config import IDENTITY_FILE, JOURNAL_FILE
 from secprune.protocols.api import Round
 from secprune.pruning.checkpoint import tokenizer_digest, weights_digest
+from secprune.storage.journal import Journal
 from secprune.storage.keyfile import read_card, read_identity
 from secprune.task import (
     MIN_COHORT,
@@ -39,9 +41,12 @@ _ROLE_ORDER = ("coordinator", "aggregator", "key-holder", "client")
 
 
 class StudyOptions(Struct, frozen=True, kw_only=True):
-    """What the coordinator chooses; everything else follows from model and cards."""
+    """What the coordinator chooses; everything else follows from model and cards.
 
-    study: str
+    `study` is made up of the model's name and the task's own number if it is None.
+    """
+
+    study: str | None = None
     protocol: ProtocolName
     min_clients: int | None
     pruning: PruningSpec
@@ -101,13 +106,14 @@ def build_task(model: ModelSpec, parties: tuple[PartySpec, ...], options: StudyO
         ConfigurationError: the parts do not make a valid task.
     """
     clients = sum(p.role == "client" for p in parties)
+    nonce = random_bytes(16).hex()
     floor = options.min_clients if options.min_clients is not None else max(MIN_COHORT, 2 * clients // 3 + 1)
     try:
         task = msgspec.convert(
             msgspec.to_builtins(
                 Task(
-                    study=options.study,
-                    nonce=random_bytes(16).hex(),
+                    study=options.study or f"{model.name[:100]} {nonce[:8]}",
+                    nonce=nonce,
                     protocol=ProtocolSpec(
                         name=options.protocol, min_clients=floor, key_holder=options.key_holder
                     ),
@@ -150,7 +156,7 @@ def init_study(
 
     Raises:
         ConfigurationError: this directory's keys are not those of the coordinator in the roster.
-        LocalMisuseError: a task file is there already.
+        LocalMisuseError: a task file is there already, or a task was made for a study of that name.
     """
     if output.exists():
         raise LocalMisuseError(
@@ -163,7 +169,10 @@ def init_study(
         raise ConfigurationError(
             f"the card of the coordinator in {cards} is not the one whose keys lie in {directory}"
         )
-    signature = sign(TaskSignature(task_id=task.task_id), signer=card.name, identity=identity)
+    _take_name(directory, task)
+    signature = sign(
+        TaskSignature(task_id=task.task_id, study=task.study), signer=card.name, identity=identity
+    )
     write_atomically(output.with_name(output.name + ".sig"), signature, mode=SHARED_FILE)
     write_atomically(output, task.to_toml().encode(), mode=SHARED_FILE)
     return StudyResult(
@@ -174,3 +183,17 @@ def init_study(
         min_clients=task.protocol.min_clients,
         fingerprints={p.name: p.fingerprint for p in task.parties},
     )
+
+
+def _take_name(directory: Path, task: Task) -> None:
+    """Remember a task; two of one study would be taken for an attempt to show different parties different tasks."""
+    with contextlib.closing(
+        Journal(directory / JOURNAL_FILE, task_id=task.task_id, round_index=0, party=task.coordinator.name)
+    ) as journal:
+        for text in journal.tasks():
+            if msgspec.json.decode(text, type=Task).study == task.study:
+                raise LocalMisuseError(
+                    f"this coordinator has made a task for the study {task.study!r} already",
+                    hint="give this one another name with --study: parties refuse two tasks of one study",
+                )
+        journal.keep_task(task.canonical)
