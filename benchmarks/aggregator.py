@@ -9,12 +9,14 @@ import numpy as np
 
 from benchmarks import naive
 from benchmarks.figures import MILLION, Figure, interleaved, timed
+from benchmarks.machine import ADD_BYTES, memory_add_seconds
 from benchmarks.study import LLAMA_SHAPES, Study
 from secprune.crypto.entropy import random_bytes
 from secprune.crypto.seal import KEY_BYTES
 from secprune.exchange.directory import DirectoryExchange
-from secprune.protocols.additive.aggregate import AggregateWriter, add_shares
-from secprune.protocols.additive.row_sums import report_row_sums
+from secprune.packing import WORD_BYTES
+from secprune.parties.adding import RowSums, ShareSum
+from secprune.parties.shards import shards_of
 from secprune.protocols.additive.sharing import AdditiveSharing
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from secprune.messages.types import Report
-    from secprune.protocols.api import ReportReader
 
 SECTION = "aggregator"
 ROSTERS = (4, 16, 64)
@@ -50,14 +51,17 @@ def _roster(n: int, root: Path, repeats: int) -> list[Figure]:
     reports = {client: study.submit(client, masks, exchange)[0] for client in clients}
     naive.protect(naive.stored_bits(), root / "words")
     total = np.zeros(naive.WEIGHTS, np.uint64)
-    work: dict[str, Callable[[], float]] = {"naive": lambda: timed(lambda: naive.add(root / "words", total))}
+    work: dict[str, Callable[[], float]] = {
+        "naive": lambda: timed(lambda: naive.add(root / "words", total)),
+        "memory": memory_add_seconds,
+    }
     for name in AGGREGATORS:
-        readers = {c: _reader(study, c, reports[c], name) for c in clients}
-        work[f"check {name}"] = lambda readers=readers: timed(  # type: ignore[misc]
-            lambda: _check(study, readers, reports, exchange)
+        keys = tuple((c, _key(study, c, reports[c], name)) for c in clients)
+        work[f"check {name}"] = lambda name=name, keys=keys: timed(  # type: ignore[misc]
+            lambda: _check(study, name, keys, reports, exchange)
         )
-        work[f"add {name}"] = lambda readers=readers, name=name: _add(  # type: ignore[misc]
-            study, name, readers, reports, exchange, root / "out"
+        work[f"add {name}"] = lambda name=name, keys=keys: timed(  # type: ignore[misc]
+            lambda: _add(study, name, keys, reports, exchange)
         )
     seconds = interleaved(work, repeats)
     shutil.rmtree(folder)
@@ -72,6 +76,11 @@ def _roster(n: int, root: Path, repeats: int) -> list[Figure]:
             note="one pass, nothing verified or decrypted",
         )
     ]
+    memory = ADD_BYTES / seconds["memory"]
+    figures.append(
+        Figure(section=SECTION, what=f"n = {n}, adding words in memory", value=memory / 1e9, unit="GB/s")
+    )
+    words = len(clients) * study.round.layout.words * WORD_BYTES
     weights = len(clients) * study.round.layout.weights / MILLION
     for name, kind in AGGREGATORS.items():
         check, add = seconds[f"check {name}"], seconds[f"add {name}"]
@@ -84,47 +93,39 @@ def _roster(n: int, root: Path, repeats: int) -> list[Figure]:
                     unit="M weights/s",
                     goal=GOAL if what == "check and add" else None,
                     baseline=weights / taken / naive_rate,
+                    note=f"{words / taken / 1e9:.2f} GB/s of words, {words / taken / memory:.0%} of adding in memory",
                 )
             )
     return figures
 
 
-def _reader(study: Study, client: str, report: Report, aggregator: str) -> ReportReader:
-    return AdditiveSharing().reader(
+def _key(study: Study, client: str, report: Report, aggregator: str) -> bytes:
+    return AdditiveSharing().open_key(
         study.round, client, report, aggregator=aggregator, identity=study.identities[aggregator]
     )
 
 
 def _check(
-    study: Study, readers: dict[str, ReportReader], reports: dict[str, Report], exchange: DirectoryExchange
+    study: Study,
+    aggregator: str,
+    keys: tuple[tuple[str, bytes], ...],
+    reports: dict[str, Report],
+    exchange: DirectoryExchange,
 ) -> None:
-    for client, reader in readers.items():
-        report_row_sums(reader, study.round.layout, reports[client], exchange.get_chunk)
+    for client, key in keys:
+        check = RowSums(study.round, exchange, aggregator, client, key)
+        for shard in shards_of(study.round.layout, [reports[client].chunks]):
+            check(shard)
 
 
 def _add(
     study: Study,
     aggregator: str,
-    readers: dict[str, ReportReader],
+    keys: tuple[tuple[str, bytes], ...],
     reports: dict[str, Report],
     exchange: DirectoryExchange,
-    folder: Path,
-) -> float:
-    """As `parties.aggregator` does it; sealing and writing the sum is shared by the cohort."""
-    out = DirectoryExchange(folder)
-
-    def add() -> None:
-        writer = AggregateWriter(study.round, aggregator, random_bytes(KEY_BYTES))
-        for chunk in study.round.layout.chunks:
-            shares = (
-                reader.share(
-                    chunk,
-                    exchange.get_chunk(reports[client].chunks[chunk.index]) if reader.needs_bytes else b"",
-                )
-                for client, reader in readers.items()
-            )
-            out.put_chunk(writer.seal(chunk, add_shares(chunk, shares)))
-
-    seconds = timed(add)
-    shutil.rmtree(folder)
-    return seconds
+) -> None:
+    """Sealing and writing the sum is shared by the cohort. Under a key of its own, so that no chunk is there yet."""
+    add = ShareSum(study.round, exchange, aggregator, keys, random_bytes(KEY_BYTES))
+    for shard in shards_of(study.round.layout, [reports[client].chunks for client, _ in keys]):
+        add(shard)

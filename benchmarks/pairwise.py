@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING
 from unittest import mock
 
 import numpy as np
-from cryptography.hazmat.primitives.ciphers import Cipher
-from cryptography.hazmat.primitives.ciphers.algorithms import AES256
-from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from benchmarks import naive
 from benchmarks.figures import MILLION, Figure, Laps, interleaved, timed
+from benchmarks.machine import LINE_BYTES, aes_ctr_seconds
 from benchmarks.pairwise_round import PairwiseRound, PairwiseStudy, digest, round_context
 from benchmarks.study import LLAMA_SHAPES, Shapes
 from secprune.crypto.entropy import random_bytes
 from secprune.crypto.envelope import sign
-from secprune.crypto.expand import PIECE_WORDS, Keystream
+from secprune.crypto.expand import Keystream
 from secprune.crypto.seal import KEY_BYTES, TAG_BYTES, ChunkCipher, open_secret, seal_secret
 from secprune.exchange.directory import DirectoryExchange
 from secprune.files import file_digest
@@ -50,7 +48,6 @@ if TYPE_CHECKING:
 
 SECTION = "pairwise"
 ROSTERS = (5, 16, 64)
-LINE_BYTES = 2**28
 WIRE_OVERHEAD = 1.02
 SUM_SHAPES: dict[int, Shapes] = {5: LLAMA_SHAPES[:2], 16: LLAMA_SHAPES[:2], 64: LLAMA_SHAPES[:1]}
 """For the aggregator, so that the reports of all survivors fit on the disk."""
@@ -99,22 +96,11 @@ def timed_protect(played: PairwiseRound, name: str, masks: MaskFile, path: Path,
     return seconds
 
 
-def line_rate() -> float:
-    """Seconds that AES-256-CTR takes for LINE_BYTES, into memory that stays in the cache."""
-    zeros = bytes(PIECE_WORDS * WORD_BYTES)
-    out = np.empty(PIECE_WORDS, np.uint64).data.cast("B")
-    encryptor = Cipher(AES256(random_bytes(KEY_BYTES)), CTR(bytes(16))).encryptor()
-    start = time.perf_counter()
-    for _ in range(LINE_BYTES // len(zeros)):
-        encryptor.update_into(zeros, out)
-    return time.perf_counter() - start
-
-
 def _clients(root: Path, repeats: int) -> list[Figure]:
     bits = naive.stored_bits()
     work: dict[str, Callable[[], float]] = {
         "naive": lambda: timed(lambda: naive.protect(bits, root / "words")),
-        "line": line_rate,
+        "line": aes_ctr_seconds,
     }
     rounds: dict[int, tuple[PairwiseRound, MaskFile, Path]] = {}
     for n in ROSTERS:
@@ -159,7 +145,7 @@ def _breakdown(
 ) -> list[Figure]:
     runs = []
     for _ in range(repeats):
-        line = line_rate() / LINE_BYTES
+        line = aes_ctr_seconds() / LINE_BYTES
         runs.append({**_stages(played, _middle(n), masks, path, DirectoryExchange(folder)), "line": line})
         shutil.rmtree(folder)
     seconds = {stage: statistics.median(run[stage] for run in runs) for stage in runs[0]}

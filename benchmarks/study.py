@@ -92,7 +92,9 @@ class Study:
         (directory / PARTY_FILE).write_text(tomli_w.dumps(content))
         (root / "task.toml").write_text(self.task.to_toml())
         signature = sign(
-            TaskSignature(task_id=self.round.task_id), signer="hq", identity=self.identities["hq"]
+            TaskSignature(task_id=self.round.task_id, study=self.task.study),
+            signer="hq",
+            identity=self.identities["hq"],
         )
         (root / "task.toml.sig").write_bytes(signature)
         return directory

@@ -183,6 +183,11 @@ class Layout:
         return tuple(found)
 
     @property
+    def words(self) -> int:
+        """Words in all chunks together: what a report holds, but for its framing."""
+        return sum(slab.groups * slab.columns for slab in self.slabs)
+
+    @property
     def weights(self) -> int:
         """Weights in all matrices together."""
         return sum(m.rows * m.columns for slab in self.slabs for m in slab.matrices)
