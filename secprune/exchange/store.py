@@ -7,6 +7,7 @@ reads verifies. What a store says decides only whether something is sent once mo
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from dataclasses import dataclass
 from itertools import islice
@@ -27,11 +28,21 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 BACK_OFF_S = (0.5, 1.0, 2.0, 4.0)
+"""Pauses for a store that has not answered yet: the address may be wrong."""
+
+OUTAGE_S = (*BACK_OFF_S, 8.0, 15.0, *19 * (30.0,))
+"""Pauses for one that has: ten minutes, as long as it takes to start a server or a line again."""
+
 UPLOADS_AT_ONCE = 4
 MAX_LISTED = 1_000_000
 """A listing is not followed any further: an honest topic has a few messages of every party."""
 LOOK_AGAIN_S = 10.0
 """What was no message is not fetched again for this long unless it has changed."""
+
+
+_WORTH_SAYING_S = 8.0
+
+_log = logging.getLogger(__name__)
 
 
 class UnreachableError(Exception):
@@ -84,7 +95,8 @@ class StoreExchange:
     Args:
         store: where the bytes are.
         uploads_at_once: chunks on their way at any time; memory holds these.
-        back_off_s: pauses before further tries when the store cannot be reached.
+        back_off_s: pauses before further tries when the store cannot be reached, and never could.
+        outage_s: the same when it could be before.
         sleep: how to pause.
     """
 
@@ -96,10 +108,12 @@ class StoreExchange:
         *,
         uploads_at_once: int = UPLOADS_AT_ONCE,
         back_off_s: Sequence[float] = BACK_OFF_S,
+        outage_s: Sequence[float] = OUTAGE_S,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._store = store
-        self._back_off_s = tuple(back_off_s)
+        self._back_off_s, self._outage_s = tuple(back_off_s), tuple(outage_s)
+        self._was_reached = False
         self._sleep = sleep
         self._uploads = Uploads(self._put, at_once=uploads_at_once)
         self._no_messages: dict[str, tuple[str, float]] = {}
@@ -173,16 +187,21 @@ class StoreExchange:
         return self._try(lambda: self._store.read(key, len(data))) == data
 
     def _try(self, work: Callable[[], T]) -> T:
-        for pause in self._back_off_s:
+        pauses = iter(self._outage_s if self._was_reached else self._back_off_s)
+        while True:
             try:
-                return work()
-            except UnreachableError:
+                found = work()
+            except UnreachableError as error:
+                pause = next(pauses, None)
+                if pause is None:
+                    raise LocalEnvironmentError(
+                        f"the exchange at {self._store.url} cannot be reached: {error}",
+                        hint="check the network and whether the server runs, then run the same command again; "
+                        "nothing is lost, and what has arrived is not sent again",
+                    ) from error
+                if pause >= _WORTH_SAYING_S:
+                    _log.warning("%s cannot be reached; trying again in %.0f s", self._store.url, pause)
                 self._sleep(pause)
-        try:
-            return work()
-        except UnreachableError as error:
-            raise LocalEnvironmentError(
-                f"the exchange at {self._store.url} cannot be reached: {error}",
-                hint="check the network and whether the server runs, then run the same command again; "
-                "nothing is lost, and what has arrived is not sent again",
-            ) from error
+            else:
+                self._was_reached = True
+                return found

@@ -15,7 +15,7 @@ from secprune.exchange.api import Topic
 from secprune.ids import sha256
 
 TOPIC = Topic("sha256:" + "ab" * 32, 0, "reports")
-NO_WAIT = {"back_off_s": (), "sleep": lambda _: None}
+NO_WAIT = {"back_off_s": (), "outage_s": (), "sleep": lambda _: None}
 
 
 def everything_said(error):
@@ -166,7 +166,7 @@ def test_a_server_that_is_killed_in_the_middle_and_comes_back(new_board, own_ser
     server = own_server(kind)
     board = new_board(kind, server=server)
     chunks = [os.urandom(2**18) for _ in range(60)]
-    exchange = board.open(back_off_s=(0.1,) * 100)
+    exchange = board.open(outage_s=(0.1,) * 100)
     killed = threading.Event()
 
     def kill_and_restart():
@@ -204,7 +204,7 @@ def board_files(board):
 def test_a_server_that_stays_away_stops_the_upload_and_nothing_is_posted(new_board, own_server, kind):
     server = own_server(kind)
     board = new_board(kind, server=server)
-    exchange = board.open(back_off_s=(0.05,))
+    exchange = board.open(outage_s=(0.05,))
     exchange.put_chunk(b"first")
     exchange.flush()
     server.kill()

@@ -9,7 +9,7 @@ import pytest
 
 from secprune.errors import ConfigurationError, LocalEnvironmentError
 from secprune.exchange.api import Topic
-from secprune.exchange.store import BACK_OFF_S, Entry, Stored, StoreExchange, UnreachableError
+from secprune.exchange.store import BACK_OFF_S, OUTAGE_S, Entry, Stored, StoreExchange, UnreachableError
 from secprune.ids import sha256
 
 TOPIC = Topic("sha256:" + "ab" * 32, 0, "reports")
@@ -135,11 +135,27 @@ def test_what_stays_unreachable_is_this_machines_trouble_and_says_what_to_do():
         raise UnreachableError("ConnectionRefused")
 
     pauses = []
-    exchange = StoreExchange(Memory(fail), sleep=pauses.append)
+    exchange = StoreExchange(Memory(fail), outage_s=BACK_OFF_S, sleep=pauses.append)
     with pytest.raises(LocalEnvironmentError, match="memory://test cannot be reached") as caught:
         exchange.post(TOPIC, b"message")
     assert pauses == list(BACK_OFF_S)
     assert "same command again" in caught.value.hint
+
+
+def test_an_outage_of_what_could_be_reached_is_waited_for_longer():
+    down, pauses = [], []
+
+    def fail(key):
+        if down:
+            raise UnreachableError("ConnectionRefused")
+
+    exchange = StoreExchange(Memory(fail), sleep=pauses.append)
+    exchange.post(TOPIC, b"message")
+    down.append(True)
+    with pytest.raises(LocalEnvironmentError, match="cannot be reached"):
+        exchange.post(TOPIC, b"another message")
+    assert pauses == list(OUTAGE_S)
+    assert 600 <= sum(pauses) < 660
 
 
 def test_a_refusal_is_not_tried_again():
