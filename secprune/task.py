@@ -30,6 +30,9 @@ _MAX_DOTS = 256
 MIN_COHORT = 3
 """Below three clients the sum tells each member the other's pruning mask."""
 
+MAX_WEIGHTS = 2**40
+"""A trillion: every party lists the chunks of a task in memory, whoever made the task."""
+
 _Positive = Annotated[int, Meta(ge=1, lt=2**31)]
 _Key = Annotated[bytes, Meta(min_length=32, max_length=4096)]
 
@@ -313,6 +316,10 @@ def check_task(task: Task) -> None:
     matrices = [m.name for m in task.model.matrices]
     if len(set(matrices)) != len(matrices):
         raise ConfigurationError("a weight matrix stands twice in the task")
+    if (weights := sum(m.rows * m.columns for m in task.model.matrices)) > MAX_WEIGHTS:
+        raise ConfigurationError(
+            f"the task is about {weights} weights, more than {MAX_WEIGHTS}: no model that is known has so many"
+        )
     check_pruning(task.pruning, task.model.matrices)
     _check_cohort(task)
 

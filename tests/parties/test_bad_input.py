@@ -26,7 +26,7 @@ from secprune.parties import client
 from secprune.parties.session import open_session
 from secprune.protocols.api import ReportSecrets, Round, secure_sum
 from secprune.storage.keyfile import read_identity
-from secprune.task import parse_task
+from secprune.task import MatrixSpec, parse_task
 
 
 def post(study, phase, envelope):
@@ -107,7 +107,7 @@ def test_a_chunk_swapped_between_check_and_sum_is_noticed(tmp_path, monkeypatch)
     study.submit()
     from secprune.parties.aggregator import Aggregator
 
-    original = Aggregator._send_share
+    original = Aggregator._write_share
 
     def swap_then_send(self, reports, state):
         for path in (study.exchange / "chunks").rglob("*"):
@@ -115,7 +115,7 @@ def test_a_chunk_swapped_between_check_and_sum_is_noticed(tmp_path, monkeypatch)
                 path.write_bytes(random_bytes(path.stat().st_size))
         return original(self, reports, state)
 
-    monkeypatch.setattr(Aggregator, "_send_share", swap_then_send)
+    monkeypatch.setattr(Aggregator, "_write_share", swap_then_send)
     outcomes = study.run_servers(timeout_s=12)
     assert isinstance(outcomes["adder-0"], RemoteMisbehaviourError)
     assert outcomes["adder-0"].party == "exchange"
@@ -312,7 +312,7 @@ def _quietly(function, *arguments):
 def test_a_share_that_does_not_add_up_writes_no_counts(tmp_path, monkeypatch):
     study = make_study(tmp_path)
     study.submit()
-    from secprune.parties import aggregator as module
+    from secprune.parties import adding as module
 
     original = module.add_shares
 
@@ -420,6 +420,15 @@ def test_a_card_in_the_roster_with_other_keys_is_refused(tmp_path):
     ]
     study.write_task(msgspec.structs.replace(study.task, parties=tuple(parties)))
     with pytest.raises(ConfigurationError, match="other keys for clinic-0"):
+        study.submit("clinic-0")
+
+
+def test_a_task_of_more_weights_than_any_model_is_refused_before_anything_is_listed(tmp_path):
+    study = make_study(tmp_path)
+    huge = tuple(MatrixSpec(name=f"{i}.weight", rows=2**31 - 1, columns=2**31 - 1) for i in range(3))
+    model = msgspec.structs.replace(study.task.model, matrices=huge)
+    study.write_task(msgspec.structs.replace(study.task, model=model))
+    with pytest.raises(ConfigurationError, match="more than 1099511627776"):
         study.submit("clinic-0")
 
 
