@@ -31,7 +31,8 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     whose tasks are accepted, compared over another channel; without it any coordinator's are.
     `aggregators`: fingerprints of the only aggregators that reports are shared among; without them any are,
     and a coordinator could enrol itself twice. `key_holders`: likewise, of the only key holders.
-    `repeat_releases`: whether an aggregator releases a second sum over a model from overlapping rosters.
+    `repeat_releases`: whether this site takes part in a second sum over a model with any of the same clients;
+    one that would isolate fewer than `min_clients` of them is refused even then.
     """
 
     min_clients: Annotated[int, Meta(ge=1, lt=2**16)] = MIN_COHORT
@@ -89,6 +90,7 @@ protocols = ["additive"]      # or "pairwise" (docs/pairwise.md), "bfv" (docs/bf
 # coordinator = "sha256:..."  # fingerprint of the only coordinator to follow; compare it by telephone
 # aggregators = ["sha256:...", "sha256:..."]  # likewise, of the only aggregators to share reports among
 # key_holders = ["sha256:..."]                # likewise, of the only key holders (bfv)
+# repeat_releases = false     # take part in a second sum over a model with any of the same clients
 """
 
 
