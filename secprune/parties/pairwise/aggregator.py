@@ -156,7 +156,7 @@ class PairwiseAggregator:
             if not report.contradicts:
                 self._reports[report.sender] = report
         for client, report in list(self._reports.items()):
-            if self._is_complete(client, report.message):
+            if self._is_complete(client, report):
                 self._arrived("reports", report, report.message.shares)
                 del self._reports[client]
 
@@ -192,12 +192,12 @@ class PairwiseAggregator:
             return False
         return True
 
-    def _is_complete(self, client: str, report: MaskedReport) -> bool:
+    def _is_complete(self, client: str, received: Received[MaskedReport]) -> bool:
         """Whether all chunks of a report are there and open; one that cannot be counted is dropped."""
         if not isinstance(self._state, protocol.CollectingReports):
             return False
+        report, purpose = received.message, f"report {received.digest}"
         try:
-            purpose = f"report of {client}"
             shards = shards_of(self._session.round.layout, [report.chunks])
             run_shards(self._session, purpose, MaskedWords, (self._open(client, report),), shards)
             self._session.journal.forget_shards(purpose)
@@ -206,6 +206,8 @@ class PairwiseAggregator:
             return False
         except RemoteMisbehaviourError as error:
             self._session.journal.note(error.party, f"{error.message} (named by {client}'s report)")
+            if error.party != "exchange":  # a chunk that was altered may yet be repaired
+                del self._reports[client]
             return False
         return True
 
