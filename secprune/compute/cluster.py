@@ -10,6 +10,8 @@ fault, and nothing of what workers work with gets into Dask's logs: they know it
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import contextlib
 import functools
 import logging
@@ -19,7 +21,6 @@ import threading
 import traceback
 import uuid
 from collections import deque
-from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from distributed import Client, Security
@@ -54,6 +55,9 @@ _LOOKS_WITHOUT_WORKERS = 12
 
 _CLOSE_S = 5.0
 """How long to take leave of it."""
+
+_CANCELLED = (concurrent.futures.CancelledError, asyncio.CancelledError)
+"""What Dask says of work whose scheduler went away; the second is no `Exception`."""
 
 _THEN = "then run the same command again; what is done is kept"
 _SEE = "see [workers] in the party file, and docs/scaling.md"
@@ -113,7 +117,7 @@ class Cluster:
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Client]:
-        with self._dask_errors():
+        with self._dask_errors(connecting=True):
             security = Security(require_encryption=True, **self._files)
             client = _Client(self._address, security=security, timeout=_CONNECT_S, set_as_default=False)
         try:
@@ -165,7 +169,7 @@ class Cluster:
                 raise _other_version(f"the cluster's {name}", there, secprune.__version__)
 
     @contextlib.contextmanager
-    def _dask_errors(self) -> Iterator[None]:
+    def _dask_errors(self, *, connecting: bool = False) -> Iterator[None]:
         """Around calls of Dask, and of nothing else."""
         try:
             yield
@@ -174,8 +178,8 @@ class Cluster:
                 f"workers of the cluster at {self._address} were killed again and again by the same work",
                 hint=f"check their memory, and their logs, {_THEN}",
             ) from error
-        except Exception as error:
-            raise self._unusable(_reason(error)) from error
+        except (Exception, *_CANCELLED) as error:
+            raise self._unusable(_reason(error, connecting=connecting)) from error
 
     def _unusable(self, reason: str) -> LocalEnvironmentError:
         return LocalEnvironmentError(
@@ -231,31 +235,37 @@ def _other_version(who: str, there: str | None, here: str) -> LocalEnvironmentEr
     )
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException, *, connecting: bool) -> str:
     """What is behind an error of Dask, for people."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    if isinstance(error, ssl.SSLError):
-        return f"its certificates and this party's do not go together ({error.reason or error})"
-    if isinstance(error, TimeoutError):
+    chain = [error]
+    while chain[-1].__cause__ is not None:
+        chain.append(chain[-1].__cause__)
+    root = chain[-1]
+    if any(isinstance(one, TimeoutError) for one in chain):
         return "it does not answer"
-    if isinstance(error, CancelledError):
+    if not connecting and any(isinstance(one, (OSError, *_CANCELLED)) for one in chain):
         return "the connection was lost"
-    return f"{type(error).__name__}: {error}"[:300]
+    if isinstance(root, ssl.SSLError):
+        return f"its certificates and this party's do not go together ({root.reason or root})"
+    return f"{type(root).__name__}: {root}"[:300]
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Dask reports what goes wrong with tracebacks on standard error; here it goes wrong with one sentence."""
-    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client", "distributed.core")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
+    names = ("distributed", "distributed.client")
+    handlers = {handler for name in names for handler in logging.getLogger(name).handlers}
+
+    def is_critical(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.CRITICAL
+
+    for handler in handlers:
+        handler.addFilter(is_critical)
     try:
         yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        for handler in handlers:
+            handler.removeFilter(is_critical)
 
 
 class _Secret:

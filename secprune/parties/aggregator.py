@@ -30,7 +30,7 @@ from secprune.packing import WORD_BYTES
 from secprune.parties.adding import RowSums, ShareSum
 from secprune.parties.progress import Progress, Stopwatch, silent
 from secprune.parties.release import check_release, record_release
-from secprune.parties.shards import run_shards, shards_of, split_digests
+from secprune.parties.shards import forget_shards, run_shards, shards_of, split_digests
 from secprune.protocols import agreement
 from secprune.protocols.additive.aggregate import seal_share_key
 from secprune.protocols.additive.row_sums import (
@@ -171,7 +171,7 @@ class Aggregator:
             parcels = self._open_row_sums(client, opened, chunks)
             check = self._new_check(client, received.digest, row_sums=parcels)
         self._session.journal.checkpoint(outgoing=[self._session.outgoing(check, client, chunks=chunks)])
-        self._session.journal.forget_shards(purpose)
+        forget_shards(self._session, purpose)
         self._session.send()
         self._progress("checking reports", len(self._checks) + 1, len(self._terms.clients))
         return True

@@ -136,6 +136,7 @@ def serve(
         What was released in all rounds together; `cohort` are the clients counted in every one of them.
     """
     check_one_task(session)
+    _ = session.workers  # what is wrong with them is said before reports are waited for
     results = []
     for index in range(session.task.rounds):
         here = session.at_round(index)

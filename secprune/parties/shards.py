@@ -14,7 +14,10 @@ import msgspec
 from msgspec import Struct
 
 from secprune.compute.api import Work
+from secprune.errors import LocalEnvironmentError
+from secprune.exchange.api import Topic
 from secprune.exchange.directory import open_exchange
+from secprune.parties.session import PHASE_OF, REPORT_OF
 from secprune.protocols.api import Round
 from secprune.task import Task
 
@@ -95,7 +98,8 @@ def run_shards(
         SecpruneError: whatever the function raises, of the first shard that does not work.
     """
     journal, round_ = session.journal, session.round
-    results = {index: kept for index, kept in journal.shards(purpose).items() if is_intact(kept)}
+    kept_as = _kept_as(purpose)
+    results = {index: kept for index, kept in journal.shards(kept_as).items() if is_intact(kept)}
     due = [shard for shard in shards if shard.index not in results]
     if not due:
         return [results[shard.index] for shard in shards]
@@ -105,18 +109,39 @@ def run_shards(
         here=function(round_, session.exchange, *arguments),
     )
     for shard, result in zip(due, session.workers.map(work, due, count=len(due)), strict=True):
-        journal.keep_shard(purpose, shard.index, result)
+        journal.keep_shard(kept_as, shard.index, result)
         results[shard.index] = result
         done(shard.end)
     return [results[shard.index] for shard in shards]
+
+
+def forget_shards(session: Session, purpose: str) -> None:
+    """Remove results that are not needed any more."""
+    session.journal.forget_shards(_kept_as(purpose))
+
+
+def _kept_as(purpose: str) -> str:
+    """With the size of shards: another release may cut the same round into others."""
+    return f"{purpose} by {CHUNKS_IN_SHARD}"
 
 
 def _elsewhere(
     function: Callable[..., ShardFunction], task: bytes, index: int, exchange: str, *arguments: object
 ) -> ShardFunction:
     """Make the function in another process, which has nothing but what is sent to it."""
-    round_ = Round.of(msgspec.json.decode(task, type=Task), index)
-    return function(round_, open_exchange(exchange, base=Path("/")), *arguments)
+    round_, board = (
+        Round.of(msgspec.json.decode(task, type=Task), index),
+        open_exchange(exchange, base=Path("/")),
+    )
+    # A worker that does not see the exchange would put what it makes where nobody looks.
+    topic = Topic(round_.task_id, index, PHASE_OF[REPORT_OF[round_.task.protocol.name]])
+    if next(iter(board.messages(topic)), None) is None:
+        raise LocalEnvironmentError(
+            "a worker sees no report of this round in the exchange",
+            hint="all workers must reach the exchange under the same path or URL as this party; then run the same "
+            "command again; what is done is kept",
+        )
+    return function(round_, board, *arguments)
 
 
 def join_digests(digests: Iterable[str]) -> bytes:

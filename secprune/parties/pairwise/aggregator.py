@@ -34,7 +34,7 @@ from secprune.parties.pairwise.adding import MaskedWords, OpenedReport, Unmasked
 from secprune.parties.pairwise.client import reveal_context
 from secprune.parties.progress import Progress, Stopwatch, silent
 from secprune.parties.release import check_release_or_abandon, record_release
-from secprune.parties.shards import run_shards, shards_of, split_digests
+from secprune.parties.shards import forget_shards, run_shards, shards_of, split_digests
 from secprune.protocols.additive.aggregate import seal_share_key
 from secprune.protocols.pairwise import aggregator as protocol
 from secprune.protocols.pairwise.keys import is_usable, report_context
@@ -200,7 +200,7 @@ class PairwiseAggregator:
         try:
             shards = shards_of(self._session.round.layout, [report.chunks])
             run_shards(self._session, purpose, MaskedWords, (self._open(client, report),), shards)
-            self._session.journal.forget_shards(purpose)
+            forget_shards(self._session, purpose)
         except ChunkMissingError as error:
             self._session.journal.note("exchange", f"{error.message} (named by {client}'s report)")
             return False
@@ -208,6 +208,7 @@ class PairwiseAggregator:
             self._session.journal.note(error.party, f"{error.message} (named by {client}'s report)")
             if error.party != "exchange":  # a chunk that was altered may yet be repaired
                 del self._reports[client]
+                forget_shards(self._session, purpose)
             return False
         return True
 

@@ -106,8 +106,8 @@ class PairwiseClient:
                     missing=(self._session.name,),
                     hint="nothing of this client is in the sum; ask the coordinator for a new task",
                 )
+            self._session.check_abandoned()  # first: in a round that was given up nothing more is revealed
             if not self._look():
-                self._session.check_abandoned()
                 patience.wait(self.waiting_for())
         return self._result()
 
