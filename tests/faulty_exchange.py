@@ -1,7 +1,8 @@
 """A study in one thread: real parties and journals over an exchange that loses, delays, doubles and shuffles.
 
 `World` runs one party at a time until it waits, ends or is killed. All chance comes from one generator, so a
-schedule is repeated by its seed. A party that is killed keeps nothing but its journal and its files.
+schedule is repeated by its seed. A party that is killed keeps nothing but its journal and its files. Time is how
+many turns there were, and each party has a clock of its own (`Clock`), as wrong as `World.speeds` says.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 from secprune.errors import (
     LocalEnvironmentError,
@@ -21,9 +23,10 @@ from secprune.errors import (
     RemoteMisbehaviourError,
     SecpruneError,
 )
-from secprune.exchange.api import ChunkMissingError
+from secprune.exchange.api import altered_chunk, missing_chunk
 from secprune.exchange.directory import DirectoryExchange
 from secprune.ids import sha256, short
+from secprune.parties import progress
 from secprune.parties.aggregator import Aggregator
 from secprune.parties.bfv.aggregator import BfvAggregator
 from secprune.parties.bfv.client import BfvClient
@@ -68,11 +71,36 @@ class Rates:
     full: float = 0  # a write to the journal or the exchange fails: the disk is full
     killed: float = 0  # a party is killed at a checkpoint, a post or a chunk, before it or after it
     stopped: float = 0  # a party is killed where it waits
+    jumped: float = 0  # a clock is set forward or back when it is read
 
     def calm(self):
         """From now on nothing goes wrong."""
         for rate in fields(self):
             setattr(self, rate.name, 0)
+
+
+class Clock:
+    """A party's clock, from one start to the next: it begins anywhere, runs fast or slow, and may jump when it is read.
+
+    A party that is not in `World.speeds` has one that is right.
+    """
+
+    def __init__(self, world, name):
+        self._world, self._speed = world, world.speeds.get(name, 1)
+        self._shift = world.chance.uniform(-1e6, 1e6) if name in world.speeds else 0.0
+        self._began = None  # what it showed first, and when that was
+
+    def __call__(self):
+        world = self._world
+        if world.happens("jumped"):
+            self._shift += world.chance.choice((-1, 1)) * world.chance.choice((5, 50, 500, 1e6))
+        shown = self._shift + self._speed * world.now
+        self._began = self._began or (shown, world.now)
+        limit = float("inf") if world.close_after_s is None else world.close_after_s
+        is_due, seems_due = world.now - self._began[1] >= limit, shown - self._began[0] >= limit
+        world.happened["early"] += seems_due and not is_due  # by this clock it is time to close
+        world.happened["late"] += is_due and not seems_due
+        return shown
 
 
 class FaultyExchange:
@@ -113,10 +141,10 @@ class FaultyExchange:
 
     def put_chunk(self, data):
         world = self._world
-        data = world.alter_chunk(self._name, data)
+        data = world.alter[self._name](data) if self._name in world.alter else data
+        world.sent[self._name][sha256(data)] = data
         world.maybe_fail()
         world.maybe_crash()
-        world.chunks[self._name].add(sha256(data))
         if world.happens("lost_chunk"):
             return sha256(data)
         digest = self._board.put_chunk(data)
@@ -131,12 +159,12 @@ class FaultyExchange:
         world = self._world
         self.muted = False
         if not world.is_visible(digest):
-            raise ChunkMissingError(f"chunk {digest} is not in the exchange (yet)")
+            raise missing_chunk(digest)
         if world.happens("unread"):
             raise world.chance.choice(
                 (
-                    ChunkMissingError(f"chunk {digest} is not in the exchange (yet)"),
-                    RemoteMisbehaviourError(f"chunk {digest} was altered in the exchange", party="exchange"),
+                    missing_chunk(digest),
+                    altered_chunk(digest),
                     LocalEnvironmentError("cannot read the exchange: Input/output error"),
                 )
             )
@@ -146,7 +174,7 @@ class FaultyExchange:
 class FaultyJournal:
     """A party's journal on disk, at whose writes the party may be killed."""
 
-    WRITES = ("secret", "checkpoint", "first_seen", "record_release", "note")
+    WRITES = ("secret", "checkpoint", "first_seen", "record_release", "note", "keep_shard", "forget_shards")
 
     def __init__(self, world, journal):
         self._world, self._journal = world, journal
@@ -185,6 +213,7 @@ class Party:
     role: str
     session: Session | None = None
     machine: object = None
+    clock: Clock | None = None
     patience: Patience | None = None
     outcome: object = None  # a result, or an error after which nothing can change
     last: SecpruneError | None = None  # the last error of any kind
@@ -219,6 +248,7 @@ class World:
     leaves: dict = field(default_factory=dict)  # by party: the phase after whose message it is gone for good
     forgetful: tuple = ()  # parties that lose their journals; no such party can be safe
     hidden: dict = field(default_factory=dict)  # by party: digests that the exchange does not show it
+    speeds: dict = field(default_factory=dict)  # by party: how fast its clock runs, if it is a wrong one
 
     def __post_init__(self):
         self.chance = random.Random(self.seed)
@@ -228,7 +258,7 @@ class World:
         self.points = Counter()  # before and after how many writes each party could have been killed so far
         self.posted = defaultdict(dict)  # all messages ever posted, by phase and digest: (sender, envelope)
         self.root.mkdir(parents=True, exist_ok=True)
-        self.chunks = defaultdict(set)  # digests of all chunks ever sent, by sender
+        self.sent = defaultdict(dict)  # all chunks that were ever to be put, by party and digest
         self.board = DirectoryExchange(self.root / "exchange")
         self.round = Round.of(self.study.task)
         self._visible = {}
@@ -261,15 +291,14 @@ class World:
     def is_visible(self, digest):
         return self._visible.get(digest, 0) <= self.now
 
-    def alter_chunk(self, name, data):
-        return self.alter[name](data) if name in self.alter else data
-
     def calm(self):
-        """All faults stop; everybody is started again, and so sends again what was lost.
+        """All faults stop, nobody gives up, and everybody is started again, and so sends again what was lost.
 
         That goes for parties that had ended, too: they must end in the same way (`Party.ended_before`).
+        Clocks stay as fast as they are.
         """
         self.rates.calm()
+        self.timeout_s = None
         self._visible.clear()
         for party in self.parties.values():
             self.stop(party)
@@ -290,9 +319,11 @@ class World:
             self.round,
             FaultyExchange(self, party.name),
             FaultyJournal(self, journal),
+            (self.study.root / "task.toml.sig").read_bytes(),
         )
         party.session.world = self
-        party.patience = Patience(self.timeout_s, poll_s=1, clock=lambda: self.now, sleep=_wait)
+        party.clock = Clock(self, party.name)
+        party.patience = Patience(self.timeout_s, poll_s=1, clock=party.clock, sleep=_wait)
         party.starts += 1
         party.machine = self.machine_of(party)
 
@@ -319,10 +350,11 @@ class World:
     def turn(self, party):
         """Let a party run until it waits, ends or is killed."""
         self.now += 1
+        last = self.leaves.get(party.name)
+        party.gone = party.gone or last == ""
         if not party.over:
             self._act(party)
-        last = self.leaves.get(party.name)
-        if last == "" or (last in self.posted and party.name in {name for name, _ in self.envelopes(last)}):
+        if last in self.posted and party.name in {name for name, _ in self.envelopes(last)}:
             self.stop(party)
             party.gone = True
 
@@ -333,7 +365,8 @@ class World:
                 self.start(party)
             else:
                 party.session.exchange.muted = True
-            party.outcome = party.machine.run(party.patience)
+            with mock.patch.object(progress, "time", SimpleNamespace(perf_counter=party.clock)):
+                party.outcome = party.machine.run(party.patience)
             self.stop(party)
         except Waiting:
             if self.happens("stopped"):
@@ -341,6 +374,7 @@ class World:
         except Crash:
             self.stop(party)
         except SecpruneError as error:
+            self.happened["gave up"] += isinstance(error, NotReadyError)
             party.last = error
             party.outcome = error if self._is_final(error) else None
             self.stop(party)
@@ -352,12 +386,23 @@ class World:
         for party in parties:
             self.turn(party)
 
-    def run_until_quiet(self, sweeps=60):
-        """Let all parties take turns until everybody has ended, or nothing can happen any more."""
+    def run_until_quiet(self, sweeps=60, *, leap=0):
+        """Let all parties take turns until everybody has ended, or nothing can happen any more.
+
+        Args:
+            sweeps: how many turns of each party.
+            leap: turns by which time goes on after a sweep in which nobody had anything to say.
+        """
         for _ in range(sweeps):
             if all(party.over for party in self.parties.values()):
                 return
+            before = self._said()
             self.sweep()
+            self.now += leap if before == self._said() else 0
+
+    def _said(self):
+        ended = sum(party.outcome is not None for party in self.parties.values())
+        return ended, *map(len, (*self.posted.values(), *self.sent.values()))
 
     def close(self):
         for party in self.parties.values():
@@ -397,9 +442,7 @@ class World:
 
 @dataclass
 class BfvWorld(World):
-    """The same for a study of `bfv`. All files of all parties are this world's own; `sent` keeps all chunks."""
-
-    sent: dict = field(default_factory=lambda: defaultdict(dict))  # by party and digest: chunks ever put
+    """The same for a study of `bfv`. All files of all parties are this world's own."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -424,11 +467,6 @@ class BfvWorld(World):
             case "aggregator":
                 return BfvAggregator(party.session, close_after_s=self.close_after_s)
         return Coordinator(party.session)
-
-    def alter_chunk(self, name, data):
-        data = super().alter_chunk(name, data)
-        self.sent[name][sha256(data)] = data
-        return data
 
 
 @dataclass
