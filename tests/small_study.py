@@ -70,7 +70,9 @@ class SmallStudy:
         self.task = task
         coordinator = task.coordinator.name
         signature = sign(
-            TaskSignature(task_id=task.task_id, study=task.study), signer=coordinator, identity=self.identities[coordinator]
+            TaskSignature(task_id=task.task_id, study=task.study),
+            signer=coordinator,
+            identity=self.identities[coordinator],
         )
         (self.root / "task.toml").write_text(task.to_toml())
         (self.root / "task.toml.sig").write_bytes(signature)

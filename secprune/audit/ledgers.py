@@ -17,7 +17,7 @@ from secprune.crypto.envelope import open_envelope
 from secprune.errors import RemoteMisbehaviourError
 from secprune.ids import short
 from secprune.messages.ledger import ROOT, LedgerHead
-from secprune.messages.types import Cohort, Vote
+from secprune.messages.types import Cohort, TaskSignature, Vote
 from secprune.protocols.agreement import intersection
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from secprune.task import Task
 
 HEADS = "ledger-heads"
+TASKS = "tasks"
 _COHORTS, _VOTES = "cohorts", "votes"
 _ONCE: dict[str, type[Any]] = {HEADS: LedgerHead, _COHORTS: Cohort, _VOTES: Vote}
 _MESSAGES = frozenset({"sent", "received", "contradiction"})
@@ -75,6 +76,7 @@ class _Evidence:
     once: dict[tuple[int, str, str], dict[str, Any]] = field(
         default_factory=dict
     )  # by round, phase and sender
+    other_tasks: list[str] = field(default_factory=list)  # ids that the coordinator has signed for this study
 
     @property
     def keys(self) -> dict[str, bytes]:
@@ -99,7 +101,8 @@ def verify_ledgers(task: Task, files: Sequence[tuple[str, bytes]], posted: Seque
     Args:
         task: whose roster says which keys count.
         files: exported ledgers, each with what to call it where it does not say whose it is.
-        posted: messages of the task's exchange, of any phases and rounds; none if there is no exchange.
+        posted: messages of the task's exchange, of any phases and rounds, and the task signatures of its study; none
+            if there is no exchange.
     """
     evidence = _Evidence(task)
     finding = next(_findings(evidence, files, posted), None)
@@ -120,6 +123,7 @@ def _findings(
 ) -> Iterator[Finding]:
     yield from _read_ledgers(evidence, files)
     _read_posted(evidence, posted)
+    yield from _check_one_task(evidence)
     yield from _check_heads(evidence)
     yield from _check_equivocation(evidence)
     yield from _check_posted_once(evidence)
@@ -153,6 +157,9 @@ def _read_posted(evidence: _Evidence, posted: Sequence[Posted]) -> None:
     """Keep what is validly signed for this round; anybody can write anything else into an exchange."""
     task_id = evidence.task.task_id
     for one in posted:
+        if one.phase == TASKS:
+            _read_task_signature(evidence, one)
+            continue
         try:
             sender, message = open_envelope(one.envelope, dict, signing_keys=evidence.keys)
             if (message.get("task_id"), message.get("round")) != (task_id, one.round):
@@ -169,10 +176,30 @@ def _read_posted(evidence: _Evidence, posted: Sequence[Posted]) -> None:
                 _keep_head(evidence, sender, head, "posted")
 
 
+def _read_task_signature(evidence: _Evidence, one: Posted) -> None:
+    task = evidence.task
+    keys = {task.coordinator.name: task.coordinator.signing_key}
+    try:
+        _, signed = open_envelope(one.envelope, TaskSignature, signing_keys=keys)
+    except (RemoteMisbehaviourError, RecursionError):
+        return
+    if signed.study == task.study and signed.task_id != task.task_id:
+        evidence.other_tasks.append(signed.task_id)
+
+
 def _keep_head(evidence: _Evidence, sender: str, head: LedgerHead, found: str) -> None:
     kept = evidence.heads.setdefault(sender, [])
     if all((one.entries, one.digest) != (head.entries, head.head) for one in kept):
         kept.append(_Head(head.entries, head.head, found))
+
+
+# ---- the task
+def _check_one_task(evidence: _Evidence) -> Iterator[Finding]:
+    """A study's name stands for one task; who shows different parties different ones has signed both."""
+    task = evidence.task
+    for other in sorted(set(evidence.other_tasks)):
+        what = f"signed two different tasks for the study {task.study!r}: {task.task_id} and {other}"
+        yield _finding("task", task.coordinator.name, None, what)
 
 
 # ---- heads

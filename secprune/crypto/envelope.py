@@ -85,3 +85,12 @@ def open_envelope(data: bytes, kind: type[T], *, signing_keys: Mapping[str, byte
             f"a message that claims to come from {signature.keyid} has a wrong signature", party="exchange"
         )
     return signature.keyid, decode(envelope.payload, kind, party=signature.keyid)
+
+
+def is_of_another_type(data: bytes, kind: type[Struct], *, signing_keys: Mapping[str, bytes]) -> bool:
+    """Whether its signer never said that this is a message of that kind: anybody can copy it to where it lies."""
+    try:
+        _, message = open_envelope(data, dict, signing_keys=signing_keys)
+    except (RemoteMisbehaviourError, RecursionError):
+        return False
+    return bool(message.get("type") != kind.__struct_config__.tag)

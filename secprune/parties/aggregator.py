@@ -132,7 +132,8 @@ class Aggregator:
             self._arrived.add(received.sender)
             if not isinstance(self._state, agreement.Collecting):
                 voted = {(m.client, m.report) for m in self._state.votes[self._session.name]}
-                if (received.sender, received.digest) not in voted:
+                refused = getattr(self._state, "refused", {})
+                if (received.sender, received.digest) not in voted and received.sender not in refused:
                     self._session.journal.note(received.sender, "sent a report that came after the vote")
             elif received.contradicts:
                 self._step(agreement.Judged(received.sender, "", "it sent two different reports"))

@@ -18,6 +18,7 @@ from secprune.files import SHARED_FILE, read_bytes, write_atomically
 from secprune.ids import sha256
 from secprune.messages.ledger import LedgerExport
 from secprune.parties.config import IDENTITY_FILE, JOURNAL_FILE
+from secprune.parties.one_task import study_topic
 from secprune.parties.session import load_task
 from secprune.storage.journal import Journal
 from secprune.storage.keyfile import read_identity
@@ -77,3 +78,6 @@ def _posted(task: Task, location: str) -> Iterator[Posted]:
         for phase in get_args(Phase):
             for digest, envelope in exchange.messages(Topic(task.task_id, index, phase)):
                 yield Posted(index, phase, digest, envelope)
+    place = study_topic(task)
+    for digest, envelope in exchange.messages(place):
+        yield Posted(place.round, place.phase, digest, envelope)

@@ -37,6 +37,17 @@ def record_release(session: Session, members: Sequence[str]) -> None:
     session.journal.record_release(session.task.model.weights_digest, members, part=part)
 
 
+def record_counted(session: Session, members: Sequence[str]) -> None:
+    """Remember a sum that others can release now that this client has done its part. Run by a client, before it does."""
+    session.journal.learn_release(
+        session.task.model.weights_digest,
+        session.round.task_id,
+        session.round.index,
+        sorted(members),
+        part=part_of_model(session.task, session.round.index),
+    )
+
+
 def check_release_or_abandon(session: Session, members: Sequence[str]) -> None:
     """As `check_release`, before clients are asked for anything: a refusal leaves nothing behind but its reason.
 
@@ -137,15 +148,15 @@ def _signed_cohorts(session: Session, task: Task, index: int) -> Iterable[list[s
             continue  # whoever takes part in that task notes it
         members = [member.client for member in cohort.members]
         if (cohort.task_id, cohort.round) == (task.task_id, index) and session.name in members:
-            yield members
+            yield sorted(members)
 
 
 def _earlier(session: Session) -> list[Release]:
     """Sums of other tasks over any of the matrices of this round."""
-    part = part_of_model(session.task, session.round.index)
+    part, model = part_of_model(session.task, session.round.index), session.task.model.weights_digest
     return [
         other
-        for other in session.journal.releases(session.task.model.weights_digest)
+        for other in (*session.journal.releases(model), *session.journal.counted(model))
         if other.task_id != session.round.task_id and (not part or other.part in {"", part})
     ]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from secprune.compute.processes import Processes
-from secprune.crypto.envelope import open_envelope, sign
+from secprune.crypto.envelope import is_of_another_type, open_envelope, sign
 from secprune.errors import (
     ConfigurationError,
     LocalMisuseError,
@@ -308,7 +308,8 @@ class Session:
                 sender, message = open_envelope(data, kind, signing_keys=keys)
                 self._check_binding(message, sender)
             except RemoteMisbehaviourError as error:
-                self.journal.note(error.party, f"{error.message} (in {phase})")
+                party = "exchange" if is_of_another_type(data, kind, signing_keys=keys) else error.party
+                self.journal.note(party, f"{error.message} (in {phase})")
                 continue
             standing = self.journal.first_seen(phase, sender, subject(message), digest, size=len(data))
             if standing != digest:

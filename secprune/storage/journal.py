@@ -41,6 +41,8 @@ CREATE TABLE IF NOT EXISTS shard (task TEXT, round INTEGER, purpose TEXT, place 
     PRIMARY KEY (task, round, purpose, place));
 CREATE TABLE IF NOT EXISTS release (model TEXT, task TEXT, round INTEGER, members TEXT NOT NULL,
     part TEXT NOT NULL DEFAULT '', PRIMARY KEY (task, round));
+CREATE TABLE IF NOT EXISTS counted (model TEXT, task TEXT, round INTEGER, members TEXT NOT NULL, part TEXT NOT NULL,
+    PRIMARY KEY (task, round, members));
 CREATE TABLE IF NOT EXISTS task (canonical BLOB PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS incident (task TEXT, round INTEGER, party TEXT, what TEXT,
     PRIMARY KEY (task, round, party, what));
@@ -254,18 +256,31 @@ class Journal:
     def learn_release(
         self, model: str, task_id: str, round_index: int, members: Sequence[str], *, part: str
     ) -> None:
-        """Record that others released a sum in which this party was counted; it is nothing that this party did."""
+        """Record that others released, or can release, a sum in which this party was counted.
+
+        Several of a round are all kept: whoever signed two of them lied, and nobody here can tell about which.
+        """
         with self._transaction() as db:
             db.execute(
-                "INSERT OR IGNORE INTO release VALUES (?, ?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO counted VALUES (?, ?, ?, ?, ?)",
                 (model, task_id, round_index, " ".join(members), part),
             )
 
     def releases(self, model: str) -> list[Release]:
-        """All sums over this model that this party released or was counted in, any task."""
+        """All sums over this model that this party released, any task."""
         with _database_errors():
             rows = self._db.execute(
                 "SELECT model, task, round, members, part FROM release WHERE model = ?", (model,)
+            ).fetchall()
+        return [
+            Release(m, task, index, tuple(members.split()), part) for m, task, index, members, part in rows
+        ]
+
+    def counted(self, model: str) -> list[Release]:
+        """All sums over this model that this party was counted in, as far as it has learned, any task."""
+        with _database_errors():
+            rows = self._db.execute(
+                "SELECT model, task, round, members, part FROM counted WHERE model = ?", (model,)
             ).fetchall()
         return [
             Release(m, task, index, tuple(members.split()), part) for m, task, index, members, part in rows

@@ -150,7 +150,11 @@ def check_signed_task(text, signature):
         return "refused"
     assert found == study().task
     assert (
-        sign(TaskSignature(task_id=found.task_id, study=found.study), signer="hq", identity=study().identities["hq"])
+        sign(
+            TaskSignature(task_id=found.task_id, study=found.study),
+            signer="hq",
+            identity=study().identities["hq"],
+        )
         == signature
     )
     return "same task"
@@ -159,7 +163,11 @@ def check_signed_task(text, signature):
 @cache
 def signatures():
     return [
-        sign(TaskSignature(task_id=study().task.task_id, study=study().task.study), signer="hq", identity=study().identities[name])
+        sign(
+            TaskSignature(task_id=study().task.task_id, study=study().task.study),
+            signer="hq",
+            identity=study().identities[name],
+        )
         for name in ("hq", "adder-0")
     ]
 

@@ -211,6 +211,9 @@ class BfvAggregator:
             if one.message.seeds == digest and is_well_formed(one.message.values, self._terms.parameters):
                 answers[one.sender] = one.message
                 self._step(protocol.HashArrived(one.sender, one.digest, state.sum))
+            elif one.message.seeds != digest:  # shown to it by a key holder that shows others something else
+                what = f"{one.sender} answered under other seeds than are shown here"
+                self._session.journal.note("exchange", what)
             else:
                 self._session.journal.note(one.sender, "answered with a hash that is not for this sum")
         complete = isinstance(self._state, protocol.Hashing) and set(answers) == set(self._state.members)

@@ -23,7 +23,7 @@ from secprune.messages.bfv import CiphertextSum, EncryptedReport, LinearHash, Op
 from secprune.parties.bfv import shared
 from secprune.parties.client import MASKS_FILE, SubmitResult, chunk_words
 from secprune.parties.progress import Progress, Stopwatch, silent
-from secprune.parties.release import check_release
+from secprune.parties.release import check_release, record_counted
 from secprune.protocols.bfv import client as protocol
 from secprune.protocols.bfv.terms import message_digest
 from secprune.storage.masks import MaskFile
@@ -146,6 +146,8 @@ class BfvClient:
         if transition.state is self._state:
             return
         outgoing = [self._message(action) for action in transition.actions]
+        if isinstance(transition.state, protocol.Counted):
+            record_counted(self._session, self._members_of(transition.state.sum))
         self._session.journal.checkpoint(state=msgspec.json.encode(transition.state), outgoing=outgoing)
         self._state = transition.state
         if outgoing:

@@ -37,7 +37,7 @@ from secprune.messages.types import SealedKey
 from secprune.packing import WORD_BYTES
 from secprune.parties.client import MASKS_FILE, SubmitResult, chunk_words
 from secprune.parties.progress import Progress, Stopwatch, silent
-from secprune.parties.release import check_release
+from secprune.parties.release import check_release, record_counted
 from secprune.protocols.pairwise import client as protocol
 from secprune.protocols.pairwise.aggregator import list_digest
 from secprune.protocols.pairwise.keys import Binding, report_context
@@ -238,6 +238,10 @@ class PairwiseClient:
             case protocol.GiveConsent(survivors=survivors):
                 message = Consent(**names, survivors=survivors)
             case protocol.RevealShares(survivors=survivors):
+                listed = self._one_list(SurvivorList, survivors)
+                record_counted(
+                    self._session, list(_members(listed.members)) if listed else [self._session.name]
+                )
                 message = self._reveal(survivors, action)
         return self._session.outgoing(message)
 
