@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from small_study import make_study
 
-from secprune.errors import NotReadyError, TooFewPartiesError
+from secprune.errors import ConfigurationError, NotReadyError, TooFewPartiesError
 from secprune.parties.session import open_session
 from secprune.parties.status import status
+from secprune.task import MatrixSpec
 
 
 @pytest.mark.parametrize(
@@ -123,3 +124,12 @@ def test_status_tells_where_each_party_stands(tmp_path):
     assert look("adder-1", "aggregator").stands == "share released"
     assert look("hq", "coordinator").stands == "counts ready"
     assert look("clinic-0", "client").cohort == study.clients
+
+
+def test_a_task_of_more_weights_than_any_model_is_refused_before_anything_is_listed(tmp_path):
+    study = make_study(tmp_path)
+    huge = tuple(MatrixSpec(name=f"{i}.weight", rows=2**31 - 1, columns=2**31 - 1) for i in range(3))
+    model = msgspec.structs.replace(study.task.model, matrices=huge)
+    study.write_task(msgspec.structs.replace(study.task, model=model))
+    with pytest.raises(ConfigurationError, match="more than 1099511627776"):
+        study.submit("clinic-0")
