@@ -17,8 +17,9 @@ from secprune.crypto.envelope import open_envelope
 from secprune.errors import RemoteMisbehaviourError
 from secprune.ids import short
 from secprune.messages.ledger import ROOT, LedgerHead
-from secprune.messages.types import Cohort, TaskSignature, Vote
+from secprune.messages.types import Cohort, Vote
 from secprune.protocols.agreement import intersection
+from secprune.protocols.one_task import other_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -158,7 +159,8 @@ def _read_posted(evidence: _Evidence, posted: Sequence[Posted]) -> None:
     task_id = evidence.task.task_id
     for one in posted:
         if one.phase == TASKS:
-            _read_task_signature(evidence, one)
+            if other := other_task(evidence.task, one.envelope):
+                evidence.other_tasks.append(other)
             continue
         try:
             sender, message = open_envelope(one.envelope, dict, signing_keys=evidence.keys)
@@ -174,17 +176,6 @@ def _read_posted(evidence: _Evidence, posted: Sequence[Posted]) -> None:
         if phase == HEADS:
             for head in messages.values():
                 _keep_head(evidence, sender, head, "posted")
-
-
-def _read_task_signature(evidence: _Evidence, one: Posted) -> None:
-    task = evidence.task
-    keys = {task.coordinator.name: task.coordinator.signing_key}
-    try:
-        _, signed = open_envelope(one.envelope, TaskSignature, signing_keys=keys)
-    except (RemoteMisbehaviourError, RecursionError):
-        return
-    if signed.study == task.study and signed.task_id != task.task_id:
-        evidence.other_tasks.append(signed.task_id)
 
 
 def _keep_head(evidence: _Evidence, sender: str, head: LedgerHead, found: str) -> None:

@@ -8,16 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from secprune.crypto.envelope import open_envelope
 from secprune.errors import RemoteMisbehaviourError
 from secprune.exchange.api import Topic
 from secprune.ids import sha256, short
-from secprune.messages.types import TaskSignature
+from secprune.protocols.one_task import other_task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from secprune.exchange.api import Exchange
     from secprune.parties.session import Session
     from secprune.task import Task
 
@@ -37,7 +33,10 @@ def check_one_task(session: Session) -> None:
         RemoteMisbehaviourError: the coordinator has signed another task for this study.
     """
     session.exchange.post(study_topic(session.task), session.task_signature)
-    for other in other_tasks(session.task, session.exchange):
+    for _, envelope in session.exchange.messages(study_topic(session.task)):
+        other = other_task(session.task, envelope)
+        if other is None:
+            continue
         coordinator = session.task.coordinator.name
         session.journal.note(
             coordinator, f"signed two different tasks of one study, the other is {short(other)}"
@@ -49,15 +48,3 @@ def check_one_task(session: Session) -> None:
             hint="nothing is sent or released here; compare the task files with the other parties. A task that "
             "replaces another needs a study name of its own",
         )
-
-
-def other_tasks(task: Task, exchange: Exchange) -> Iterator[str]:
-    """Ids of other tasks that the same coordinator has signed for the same study."""
-    keys = {task.coordinator.name: task.coordinator.signing_key}
-    for _, data in exchange.messages(study_topic(task)):
-        try:
-            _, signed = open_envelope(data, TaskSignature, signing_keys=keys)
-        except RemoteMisbehaviourError:
-            continue  # anybody can write anything there
-        if signed.study == task.study and signed.task_id != task.task_id:
-            yield signed.task_id

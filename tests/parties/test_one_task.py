@@ -41,8 +41,9 @@ from secprune.messages.bfv import LinearHash
 from secprune.messages.pairwise import Consent
 from secprune.messages.types import Cohort, TaskSignature
 from secprune.parties import study as studies
-from secprune.parties.one_task import other_tasks, study_topic
+from secprune.parties.one_task import study_topic
 from secprune.parties.session import REPORT_OF, load_task
+from secprune.protocols.one_task import other_task
 from secprune.storage.keyfile import write_card
 from secprune.task import parse_task
 from secprune_cli.main import app
@@ -67,6 +68,12 @@ def finding(study, task=None):
     """What an auditor says of a task who can read all of the exchange."""
     found = verify_ledgers(task or study.task, [], posted_to_auditors(study)).finding
     return found and (found.check, found.party)
+
+
+def others(task, exchange):
+    """Other tasks that what was posted proves."""
+    found = (other_task(task, envelope) for _, envelope in exchange.messages(study_topic(task)))
+    return [task_id for task_id in found if task_id]
 
 
 def signatures(study, task=None):
@@ -247,13 +254,13 @@ def test_nobody_but_the_coordinator_can_make_it_look_like_two_tasks(root):
     ]
     for data in signed:
         exchange.post(topic, data)
-    assert list(other_tasks(task, exchange)) == []
+    assert others(task, exchange) == []
     settle(study)
     assert_sum_of(study, *study.clients)
     assert not blamed(study)
     assert finding(study) is None
     exchange.post(topic, _signature(study, other))  # control
-    assert list(other_tasks(task, exchange)) == [other.task_id]
+    assert others(task, exchange) == [other.task_id]
     assert finding(study) == ("task", HQ)
 
 
