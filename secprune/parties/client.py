@@ -91,11 +91,14 @@ class SubmitResult(Struct, frozen=True, kw_only=True):
 
 
 def check(session: Session) -> CheckResult:
-    """Compare the task with this site's policy and this site's model. Changes nothing.
+    """Compare the task with this site's policy, its model, and the tasks that it has taken part in.
+
+    All that is sent is the coordinator's own signature on the task.
 
     Raises:
         ConfigurationError: the model here is not the task's, or this site's votes on it have been counted before.
         LocalEnvironmentError: protocol `bfv`: the tenseal here does not work.
+        RemoteMisbehaviourError: the coordinator has signed another task of the same study.
     """
     task = session.task
     check_model(task, session.path(session.config.model, "the model"))
