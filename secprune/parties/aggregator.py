@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from secprune.crypto.entropy import random_bytes
 from secprune.crypto.seal import KEY_BYTES, TAG_BYTES
-from secprune.errors import LocalEnvironmentError, NotReadyError, RemoteMisbehaviourError, TooFewPartiesError
+from secprune.errors import LocalEnvironmentError, RemoteMisbehaviourError, TooFewPartiesError
 from secprune.exchange.api import ChunkAlteredError, ChunkMissingError
 from secprune.ids import sha256
 from secprune.messages.types import (
@@ -30,7 +30,7 @@ from secprune.packing import WORD_BYTES
 from secprune.parties.adding import RowSums, ShareSum
 from secprune.parties.progress import Progress, Stopwatch, silent
 from secprune.parties.release import check_release, record_release
-from secprune.parties.shards import forget_shards, run_shards, shards_of, split_digests
+from secprune.parties.shards import forget_shards, run_shards, shards_of, write_shards
 from secprune.protocols import agreement
 from secprune.protocols.additive.aggregate import seal_share_key
 from secprune.protocols.additive.row_sums import (
@@ -347,7 +347,7 @@ class Aggregator:
         sent, size = session.sent(AggregateShare), 0
         if sent is None or not session.are_there(sent.parcel.chunks):
             with self._watch.phase("aggregate"):
-                size = self._write_share(self._counted_reports(members), state)
+                size = self._write_share(session.counted(Report, members), state)
         session.send()
         return AggregatorResult(
             task_id=round_.task_id,
@@ -358,42 +358,25 @@ class Aggregator:
             seconds=self._watch.seconds,
         )
 
-    def _counted_reports(self, members: dict[str, str]) -> dict[str, Report]:
-        """The very reports that the cohort names, read again: they may have come before a restart."""
-        found = {}
-        for received in self._session.read(Report, again=True):
-            if members.get(received.sender) == received.digest:
-                found[received.sender] = received.message
-        if missing := sorted(set(members) - set(found)):
-            raise NotReadyError(
-                f"reports of {', '.join(missing)} are no longer in the exchange",
-                hint="let these clients run `secprune client submit` again, then run this command again",
-            )
-        return found
-
     def _write_share(self, reports: dict[str, Report], state: agreement.Agreed) -> int:
         """Add the shares of the counted reports and commit to the sum; the same bytes every time."""
         session, round_ = self._session, self._session.round
         keys = tuple((client, self._open_key(client, report)) for client, report in sorted(reports.items()))
         content_key = session.journal.secret("aggregate", lambda: random_bytes(KEY_BYTES))
         chunks = round_.layout.chunks
-        written = run_shards(
+        written = write_shards(
             session,
             "share",
             ShareSum,
             (session.name, keys, content_key),
-            shards_of(round_.layout, [reports[client].chunks for client, _ in keys]),
-            is_intact=lambda result: session.are_there(split_digests(result)),
+            [reports[client].chunks for client, _ in keys],
             done=lambda count: self._progress("adding shares", count, len(chunks)),
         )
         if session.sent(AggregateShare) is None:
             message = AggregateShare(
                 **round_.names,
                 members=state.members,
-                parcel=Parcel(
-                    key=seal_share_key(round_, session.name, content_key),
-                    chunks=tuple(digest for result in written for digest in split_digests(result)),
-                ),
+                parcel=Parcel(key=seal_share_key(round_, session.name, content_key), chunks=written),
             )
             session.journal.checkpoint(outgoing=[session.outgoing(message)])
         return sum(chunk.words * WORD_BYTES + TAG_BYTES for chunk in chunks)

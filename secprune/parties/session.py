@@ -348,7 +348,7 @@ class Session:
         if missing := sorted(set(members) - set(found)):
             raise NotReadyError(
                 f"messages of {', '.join(missing)} are no longer in the exchange",
-                hint="let these clients run `secprune client run` again, then run this command again",
+                hint="let these clients run `secprune client submit` again, then run this command again",
             )
         return found
 

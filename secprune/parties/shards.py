@@ -115,6 +115,37 @@ def run_shards(
     return [results[shard.index] for shard in shards]
 
 
+def write_shards(
+    session: Session,
+    purpose: str,
+    function: Callable[..., ShardFunction],
+    arguments: tuple[Any, ...],
+    reports: Sequence[Sequence[str]],
+    *,
+    done: Callable[[int], object],
+) -> tuple[str, ...]:
+    """The digests of all chunks that a function writes, in order; what is still in the exchange is not made again.
+
+    Args:
+        session: as `run_shards` takes it, and so `purpose`, `function`, `arguments` and `done`.
+        purpose: likewise.
+        function: likewise; its results are made by `join_digests`.
+        arguments: likewise.
+        reports: the digests of the chunks of each report.
+        done: likewise.
+    """
+    written = run_shards(
+        session,
+        purpose,
+        function,
+        arguments,
+        shards_of(session.round.layout, reports),
+        is_intact=lambda result: session.are_there(_split_digests(result)),
+        done=done,
+    )
+    return tuple(digest for result in written for digest in _split_digests(result))
+
+
 def forget_shards(session: Session, purpose: str) -> None:
     """Remove results that are not needed any more."""
     session.journal.forget_shards(_kept_as(purpose))
@@ -129,10 +160,8 @@ def _elsewhere(
     function: Callable[..., ShardFunction], task: bytes, index: int, exchange: str, *arguments: object
 ) -> ShardFunction:
     """Make the function in another process, which has nothing but what is sent to it."""
-    round_, board = (
-        Round.of(msgspec.json.decode(task, type=Task), index),
-        open_exchange(exchange, base=Path("/")),
-    )
+    round_ = Round.of(msgspec.json.decode(task, type=Task), index)
+    board = open_exchange(exchange, base=Path("/"))
     # A worker that does not see the exchange would put what it makes where nobody looks.
     topic = Topic(round_.task_id, index, PHASE_OF[REPORT_OF[round_.task.protocol.name]])
     if next(iter(board.messages(topic)), None) is None:
@@ -149,6 +178,5 @@ def join_digests(digests: Iterable[str]) -> bytes:
     return " ".join(digests).encode()
 
 
-def split_digests(result: bytes) -> tuple[str, ...]:
-    """The chunks that a shard wrote."""
-    return tuple(result.decode().split())
+def _split_digests(result: bytes) -> list[str]:
+    return result.decode().split()

@@ -268,20 +268,15 @@ class Journal:
 
     def releases(self, model: str) -> list[Release]:
         """All sums over this model that this party released, any task."""
-        with _database_errors():
-            rows = self._db.execute(
-                "SELECT model, task, round, members, part FROM release WHERE model = ?", (model,)
-            ).fetchall()
-        return [
-            Release(m, task, index, tuple(members.split()), part) for m, task, index, members, part in rows
-        ]
+        return self._releases("SELECT model, task, round, members, part FROM release WHERE model = ?", model)
 
     def counted(self, model: str) -> list[Release]:
         """All sums over this model that this party was counted in, as far as it has learned, any task."""
+        return self._releases("SELECT model, task, round, members, part FROM counted WHERE model = ?", model)
+
+    def _releases(self, query: str, model: str) -> list[Release]:
         with _database_errors():
-            rows = self._db.execute(
-                "SELECT model, task, round, members, part FROM counted WHERE model = ?", (model,)
-            ).fetchall()
+            rows = self._db.execute(query, (model,)).fetchall()
         return [
             Release(m, task, index, tuple(members.split()), part) for m, task, index, members, part in rows
         ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from faulty_exchange import fast_directory
 from ledger_study import posted as posted_to_auditors
 from turns import (
     ADDER,
@@ -47,12 +46,6 @@ from secprune.protocols.one_task import other_task
 from secprune.storage.keyfile import write_card
 from secprune.task import parse_task
 from secprune_cli.main import app
-
-
-@pytest.fixture
-def root():
-    with fast_directory() as directory:
-        yield directory
 
 
 @pytest.fixture(params=KINDS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from faulty_exchange import fast_directory
 from small_study import make_study
 from turns import (
     ADDER,
@@ -51,12 +50,6 @@ CLOSES = {
     "simple": ("reports",),
 }
 """Steps in which a client that never comes is given up."""
-
-
-@pytest.fixture
-def root():
-    with fast_directory() as directory:
-        yield directory
 
 
 @pytest.fixture(params=ALL)

@@ -301,7 +301,7 @@ def test_results_of_other_processes_are_those_made_here(tmp_path, monkeypatch, r
         compared.append((session.name, function))
         return results[1]
 
-    for module in (aggregator, pairwise_aggregator):
+    for module in (aggregator, pairwise_aggregator, shards):
         monkeypatch.setattr(module, "run_shards", twice)
     if protocol == "additive":
         study.submit()

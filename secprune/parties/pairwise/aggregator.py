@@ -34,7 +34,7 @@ from secprune.parties.pairwise.adding import MaskedWords, OpenedReport, Unmasked
 from secprune.parties.pairwise.client import reveal_context
 from secprune.parties.progress import Progress, Stopwatch, silent
 from secprune.parties.release import check_release_or_abandon, record_release
-from secprune.parties.shards import forget_shards, run_shards, shards_of, split_digests
+from secprune.parties.shards import forget_shards, run_shards, shards_of, write_shards
 from secprune.protocols.additive.aggregate import seal_share_key
 from secprune.protocols.pairwise import aggregator as protocol
 from secprune.protocols.pairwise.keys import is_usable, report_context
@@ -331,16 +331,14 @@ class PairwiseAggregator:
         content_key = session.journal.secret("aggregate", lambda: random_bytes(KEY_BYTES))
         opened = tuple(self._open(client, report) for client, report in sorted(reports.items()))
         with self._watch.phase("aggregate"):
-            written = run_shards(
+            digests = write_shards(
                 session,
                 "sum",
                 UnmaskedSum,
                 (session.name, opened, state.keys, tuple(left), content_key),
-                shards_of(round_.layout, [reports[client].chunks for client, *_ in opened]),
-                is_intact=lambda result: session.are_there(split_digests(result)),
+                [reports[client].chunks for client, *_ in opened],
                 done=lambda count: self._progress("adding reports", count, len(round_.layout.chunks)),
             )
-        digests = tuple(digest for result in written for digest in split_digests(result))
         return seal_share_key(round_, session.name, content_key), digests
 
     def _result(self) -> AggregatorResult:
