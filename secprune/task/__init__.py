@@ -8,18 +8,62 @@ tasks never produce anything that fits together. Unknown keys are refused.
 from __future__ import annotations
 
 import tomllib
-from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import msgspec
 import tomli_w
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct
 
 from secprune.errors import ConfigurationError
-from secprune.ids import Digest, MatrixName, Name, Role, StudyName, sha256
+from secprune.ids import Digest, Name, Role, StudyName, sha256
+from secprune.task.privacy import (
+    PATIENTS_VECTOR,
+    CountNoiseSpec,
+    PatientNoiseSpec,
+    PrivacySpec,
+    ResponseSpec,
+    StatisticsSpec,
+    check_privacy,
+    input_lengths,
+)
+from secprune.task.pruning import (
+    Comparison,
+    LocalPruner,
+    MatrixSpec,
+    PruningSpec,
+    Ties,
+    check_pruning,
+    layer_k,
+    row_k,
+)
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+__all__ = [
+    "MAX_WEIGHTS",
+    "MIN_COHORT",
+    "PATIENTS_VECTOR",
+    "Comparison",
+    "CountNoiseSpec",
+    "KeyHolderForm",
+    "LocalPruner",
+    "MatrixSpec",
+    "ModelSpec",
+    "PartySpec",
+    "PatientNoiseSpec",
+    "PrivacySpec",
+    "ProtocolName",
+    "ProtocolSpec",
+    "PruningSpec",
+    "ResponseSpec",
+    "StatisticsSpec",
+    "Task",
+    "Ties",
+    "check_pruning",
+    "check_task",
+    "layer_k",
+    "load_toml",
+    "parse_task",
+    "row_k",
+]
 
 ProtocolName = Literal["additive", "pairwise", "bfv", "cleartext"]
 KeyHolderForm = Literal["blind", "simple"]
@@ -33,51 +77,7 @@ MIN_COHORT = 3
 MAX_WEIGHTS = 2**40
 """A trillion: every party lists the chunks of a task in memory, whoever made the task."""
 
-_Positive = Annotated[int, Meta(ge=1, lt=2**31)]
 _Key = Annotated[bytes, Meta(min_length=32, max_length=4096)]
-
-
-def layer_k(rows: int, columns: int, sparsity: Fraction) -> int:
-    """Weights the server prunes in one matrix: floor(R * C * s), exactly.
-
-    Raises:
-        ConfigurationError: a sparsity outside [0, 1), or one that is not rational (0.29 as a float is
-            not 29/100, and 100 * 0.29 is 28.999...: a party would prune one weight less).
-    """
-    return int(rows * columns * _checked(sparsity))
-
-
-def row_k(columns: int, sparsity: Fraction) -> int:
-    """Weights Wanda prunes in each row: floor(C * s), exactly.
-
-    Raises:
-        ConfigurationError: as for `layer_k`.
-    """
-    return int(columns * _checked(sparsity))
-
-
-def _checked(sparsity: Fraction) -> Fraction:
-    exact: object = sparsity  # a caller without type checks may well pass a float
-    if not isinstance(exact, Fraction) or not 0 <= exact < 1:
-        raise ConfigurationError(
-            f"sparsity {sparsity} is not an exact fraction in [0, 1)",
-            hint='write it as a decimal or a ratio in quotes, such as "0.5" or "29/100"',
-        )
-    return exact
-
-
-class MatrixSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A prunable weight matrix of the model: outputs by inputs, and the decoder block it lies in.
-
-    Masks and counts are always outputs by inputs; `transposed` says that the checkpoint stores the matrix
-    the other way round, as GPT-2's does.
-    """
-
-    name: MatrixName
-    rows: _Positive
-    columns: _Positive
-    transposed: bool = False
-    block: Annotated[int, Meta(ge=0, lt=2**31)] = 0
 
 
 class ModelSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,79 +89,6 @@ class ModelSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     matrices: Annotated[tuple[MatrixSpec, ...], Meta(min_length=1, max_length=100_000)]
 
 
-LocalPruner = Literal["wanda", "wanda-adaptive", "magnitude", "sparsegpt"]
-Comparison = Literal["row", "layer", "column"]
-Ties = Literal["votes-magnitude-index", "votes-index", "votes-random"]
-
-_Ratio = Annotated[str, Meta(pattern=r"^[0-9]{1,9}(/[1-9][0-9]{0,8}|\.[0-9]{1,9})?\Z")]
-
-
-class PruningSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is computed: FedPrLLM (arXiv 2505.13547) over the pruning masks of a local pruner.
-
-    `local_comparison` is the group within which a client compares scores (Wanda's is the row),
-    `server_comparison` the one within which votes are. `pattern` N:M prunes N of every M consecutive input
-    columns of a row, at both. `ties` of equally voted weights: by |W| then index, by index, or in an order
-    drawn from the task's nonce. `weight_scaling` multiplies a kept weight by the share of clients that
-    kept it. `schedule` iterative: one secure sum per decoder block, the next one on agreed masks.
-    """
-
-    algorithm: Literal["fedprllm"] = "fedprllm"
-    local_pruner: LocalPruner = "wanda"
-    local_comparison: Comparison = "row"
-    server_comparison: Comparison = "layer"
-    pattern: Annotated[str, Meta(pattern=r"^([1-9][0-9]?:[1-9][0-9]?)?\Z")] = ""
-    ties: Ties = "votes-magnitude-index"
-    activations: Literal["sequential", "dense"] = "sequential"
-    schedule: Literal["one-shot", "iterative"] = "one-shot"
-    weight_scaling: bool = False
-    sparsity: _Ratio
-    sequence_length: Annotated[int, Meta(ge=2, le=2**20)]
-    max_windows: _Positive
-    max_zero_vote_share: _Ratio = "1/100"
-
-    @property
-    def exact_sparsity(self) -> Fraction:
-        """Sparsity as an exact rational: 0.29 of 100 columns is 29, which floating point makes 28."""
-        return Fraction(self.sparsity)
-
-    @property
-    def group_pattern(self) -> tuple[int, int] | None:
-        """(N, M) of an N:M pattern: N are pruned of each M; None if the task has no pattern."""
-        if not self.pattern:
-            return None
-        pruned, group = self.pattern.split(":")
-        return int(pruned), int(group)
-
-    def row_k(self, columns: int) -> int:
-        """Weights that a client prunes in each row under row comparison: floor(C * s)."""
-        return row_k(columns, self.exact_sparsity)
-
-    def row_budget(self, columns: int) -> int | None:
-        """Ones in every row of any honest local mask; None if the local pruner does not fix that number."""
-        if self.group_pattern is not None:
-            pruned, group = self.group_pattern
-            return columns // group * pruned
-        if self.local_comparison == "row" and self.local_pruner in {"wanda", "magnitude"}:
-            return self.row_k(columns)
-        return None
-
-    def final_k(self, rows: int, columns: int) -> int:
-        """Weights that the final pruning mask removes from a matrix, whatever the server compares."""
-        if self.group_pattern is not None:
-            pruned, group = self.group_pattern
-            return rows * (columns // group) * pruned
-        if self.server_comparison == "row":
-            return rows * self.row_k(columns)
-        if self.server_comparison == "column":
-            return columns * row_k(rows, self.exact_sparsity)
-        return self.layer_k(rows, columns)
-
-    def layer_k(self, rows: int, columns: int) -> int:
-        """Weights that the final pruning mask removes from a matrix: floor(R * C * s)."""
-        return layer_k(rows, columns, self.exact_sparsity)
-
-
 class ProtocolSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """How the sum is protected, and below which cohort nothing is released.
 
@@ -171,13 +98,6 @@ class ProtocolSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     name: ProtocolName
     min_clients: Annotated[int, Meta(ge=1, lt=2**16)]
     key_holder: KeyHolderForm = "blind"
-
-
-class PrivacySpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the server side learns, and what is done to it for patients."""
-
-    payload: Literal["counts"] = "counts"
-    mechanism: Literal["none"] = "none"
 
 
 class PartySpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -233,8 +153,10 @@ class Task(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, cache_
 
     @property
     def rounds(self) -> int:
-        """Secure sums of the task: one, or one for each decoder block."""
-        return len({m.block for m in self.model.matrices}) if self.pruning.schedule == "iterative" else 1
+        """Secure sums of the task: one, one for each decoder block, or two with recentring."""
+        if self.pruning.schedule == "iterative":
+            return len({m.block for m in self.model.matrices})
+        return self.privacy.rounds
 
     def round_matrices(self, index: int) -> tuple[MatrixSpec, ...]:
         """The matrices that one round sums over: all, or those of the index-th decoder block."""
@@ -242,6 +164,14 @@ class Task(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, cache_
             return self.model.matrices
         block = sorted({m.block for m in self.model.matrices})[index]
         return tuple(m for m in self.model.matrices if m.block == block)
+
+    @property
+    def vectors(self) -> dict[str, int]:
+        """Names and lengths of the vectors that a report of square-sums holds, in order; empty with counts."""
+        if self.privacy.payload == "counts":
+            return {}
+        lengths = input_lengths(self.privacy.of_statistics, self.model.matrices)
+        return lengths if self.privacy.patients is UNSET else lengths | {PATIENTS_VECTOR: 1}
 
     @property
     def coordinator(self) -> PartySpec:
@@ -321,44 +251,8 @@ def check_task(task: Task) -> None:
             f"the task is about {weights} weights, more than {MAX_WEIGHTS}: no model that is known has so many"
         )
     check_pruning(task.pruning, task.model.matrices)
+    check_privacy(task.privacy, task.pruning, task.model.matrices, min_clients=task.protocol.min_clients)
     _check_cohort(task)
-
-
-def check_pruning(pruning: PruningSpec, matrices: Sequence[MatrixSpec]) -> None:
-    """Refuse choices that contradict each other or do not fit the model.
-
-    Raises:
-        ConfigurationError: says which choices, and what would be allowed.
-    """
-    if not 0 < pruning.exact_sparsity < 1:
-        raise ConfigurationError(f"sparsity {pruning.sparsity} is not between 0 and 1")
-    if pruning.local_pruner in {"wanda-adaptive", "sparsegpt"} and pruning.local_comparison != "row":
-        raise ConfigurationError(
-            f"{pruning.local_pruner} chooses its own groups of weights",
-            hint='leave local_comparison at "row" with it',
-        )
-    if pruning.schedule == "iterative" and (pruning.weight_scaling or pruning.local_pruner == "sparsegpt"):
-        raise ConfigurationError(
-            "the iterative schedule goes on from dense weights under the agreed mask: with weight scaling clients "
-            "would need the counts, with sparsegpt each other's weights",
-            hint="use the one-shot schedule, or another local pruner without weight scaling",
-        )
-    if pruning.group_pattern is None:
-        return
-    pruned, group = pruning.group_pattern
-    if pruning.local_pruner == "wanda-adaptive":
-        raise ConfigurationError("wanda-adaptive has no N:M form", hint="use wanda, magnitude or sparsegpt")
-    if pruned >= group or Fraction(pruned, group) != pruning.exact_sparsity:
-        raise ConfigurationError(
-            f"the pattern {pruning.pattern} prunes {pruned} of {group}, the sparsity is {pruning.sparsity}",
-            hint=f"set sparsity to {pruned}/{group}",
-        )
-    for matrix in matrices:
-        if matrix.columns % group:
-            raise ConfigurationError(
-                f"{matrix.name} has {matrix.columns} columns, not a multiple of {group}",
-                hint="choose another pattern",
-            )
 
 
 def _check_cohort(task: Task) -> None:

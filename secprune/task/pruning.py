@@ -1,0 +1,169 @@
+"""How a task prunes: matrices of the model, the algorithm's choices, and exact numbers of weights."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from secprune.errors import ConfigurationError
+from secprune.ids import MatrixName
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Positive = Annotated[int, Meta(ge=1, lt=2**31)]
+
+
+def layer_k(rows: int, columns: int, sparsity: Fraction) -> int:
+    """Weights the server prunes in one matrix: floor(R * C * s), exactly.
+
+    Raises:
+        ConfigurationError: a sparsity outside [0, 1), or one that is not rational (0.29 as a float is
+            not 29/100, and 100 * 0.29 is 28.999...: a party would prune one weight less).
+    """
+    return int(rows * columns * _checked(sparsity))
+
+
+def row_k(columns: int, sparsity: Fraction) -> int:
+    """Weights Wanda prunes in each row: floor(C * s), exactly.
+
+    Raises:
+        ConfigurationError: as for `layer_k`.
+    """
+    return int(columns * _checked(sparsity))
+
+
+def _checked(sparsity: Fraction) -> Fraction:
+    exact: object = sparsity  # a caller without type checks may well pass a float
+    if not isinstance(exact, Fraction) or not 0 <= exact < 1:
+        raise ConfigurationError(
+            f"sparsity {sparsity} is not an exact fraction in [0, 1)",
+            hint='write it as a decimal or a ratio in quotes, such as "0.5" or "29/100"',
+        )
+    return exact
+
+
+class MatrixSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A prunable weight matrix of the model: outputs by inputs, and the decoder block it lies in.
+
+    Masks and counts are always outputs by inputs; `transposed` says that the checkpoint stores the matrix
+    the other way round, as GPT-2's does.
+    """
+
+    name: MatrixName
+    rows: Positive
+    columns: Positive
+    transposed: bool = False
+    block: Annotated[int, Meta(ge=0, lt=2**31)] = 0
+
+
+LocalPruner = Literal["wanda", "wanda-adaptive", "magnitude", "sparsegpt"]
+Comparison = Literal["row", "layer", "column"]
+Ties = Literal["votes-magnitude-index", "votes-index", "votes-random"]
+
+_Ratio = Annotated[str, Meta(pattern=r"^[0-9]{1,9}(/[1-9][0-9]{0,8}|\.[0-9]{1,9})?\Z")]
+
+
+class PruningSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is computed: FedPrLLM (arXiv 2505.13547) over the pruning masks of a local pruner.
+
+    `local_comparison` is the group within which a client compares scores (Wanda's is the row),
+    `server_comparison` the one within which votes are. `pattern` N:M prunes N of every M consecutive input
+    columns of a row, at both. `ties` of equally voted weights: by |W| then index, by index, or in an order
+    drawn from the task's nonce. `weight_scaling` multiplies a kept weight by the share of clients that
+    kept it. `schedule` iterative: one secure sum per decoder block, the next one on agreed masks.
+    """
+
+    algorithm: Literal["fedprllm"] = "fedprllm"
+    local_pruner: LocalPruner = "wanda"
+    local_comparison: Comparison = "row"
+    server_comparison: Comparison = "layer"
+    pattern: Annotated[str, Meta(pattern=r"^([1-9][0-9]?:[1-9][0-9]?)?\Z")] = ""
+    ties: Ties = "votes-magnitude-index"
+    activations: Literal["sequential", "dense"] = "sequential"
+    schedule: Literal["one-shot", "iterative"] = "one-shot"
+    weight_scaling: bool = False
+    sparsity: _Ratio
+    sequence_length: Annotated[int, Meta(ge=2, le=2**20)]
+    max_windows: Positive
+    max_zero_vote_share: _Ratio = "1/100"
+
+    @property
+    def exact_sparsity(self) -> Fraction:
+        """Sparsity as an exact rational: 0.29 of 100 columns is 29, which floating point makes 28."""
+        return Fraction(self.sparsity)
+
+    @property
+    def group_pattern(self) -> tuple[int, int] | None:
+        """(N, M) of an N:M pattern: N are pruned of each M; None if the task has no pattern."""
+        if not self.pattern:
+            return None
+        pruned, group = self.pattern.split(":")
+        return int(pruned), int(group)
+
+    def row_k(self, columns: int) -> int:
+        """Weights that a client prunes in each row under row comparison: floor(C * s)."""
+        return row_k(columns, self.exact_sparsity)
+
+    def row_budget(self, columns: int) -> int | None:
+        """Ones in every row of any honest local mask; None if the local pruner does not fix that number."""
+        if self.group_pattern is not None:
+            pruned, group = self.group_pattern
+            return columns // group * pruned
+        if self.local_comparison == "row" and self.local_pruner in {"wanda", "magnitude"}:
+            return self.row_k(columns)
+        return None
+
+    def final_k(self, rows: int, columns: int) -> int:
+        """Weights that the final pruning mask removes from a matrix, whatever the server compares."""
+        if self.group_pattern is not None:
+            pruned, group = self.group_pattern
+            return rows * (columns // group) * pruned
+        if self.server_comparison == "row":
+            return rows * self.row_k(columns)
+        if self.server_comparison == "column":
+            return columns * row_k(rows, self.exact_sparsity)
+        return self.layer_k(rows, columns)
+
+    def layer_k(self, rows: int, columns: int) -> int:
+        """Weights that the final pruning mask removes from a matrix: floor(R * C * s)."""
+        return layer_k(rows, columns, self.exact_sparsity)
+
+
+def check_pruning(pruning: PruningSpec, matrices: Sequence[MatrixSpec]) -> None:
+    """Refuse choices that contradict each other or do not fit the model.
+
+    Raises:
+        ConfigurationError: says which choices, and what would be allowed.
+    """
+    if not 0 < pruning.exact_sparsity < 1:
+        raise ConfigurationError(f"sparsity {pruning.sparsity} is not between 0 and 1")
+    if pruning.local_pruner in {"wanda-adaptive", "sparsegpt"} and pruning.local_comparison != "row":
+        raise ConfigurationError(
+            f"{pruning.local_pruner} chooses its own groups of weights",
+            hint='leave local_comparison at "row" with it',
+        )
+    if pruning.schedule == "iterative" and (pruning.weight_scaling or pruning.local_pruner == "sparsegpt"):
+        raise ConfigurationError(
+            "the iterative schedule goes on from dense weights under the agreed mask: with weight scaling clients "
+            "would need the counts, with sparsegpt each other's weights",
+            hint="use the one-shot schedule, or another local pruner without weight scaling",
+        )
+    if pruning.group_pattern is None:
+        return
+    pruned, group = pruning.group_pattern
+    if pruning.local_pruner == "wanda-adaptive":
+        raise ConfigurationError("wanda-adaptive has no N:M form", hint="use wanda, magnitude or sparsegpt")
+    if pruned >= group or Fraction(pruned, group) != pruning.exact_sparsity:
+        raise ConfigurationError(
+            f"the pattern {pruning.pattern} prunes {pruned} of {group}, the sparsity is {pruning.sparsity}",
+            hint=f"set sparsity to {pruned}/{group}",
+        )
+    for matrix in matrices:
+        if matrix.columns % group:
+            raise ConfigurationError(
+                f"{matrix.name} has {matrix.columns} columns, not a multiple of {group}",
+                hint="choose another pattern",
+            )
