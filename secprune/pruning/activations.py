@@ -10,7 +10,7 @@ afterwards a block is called with exactly its own arguments and only the hidden 
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self, TypeVar
 
@@ -22,7 +22,8 @@ from secprune.pruning.decoder import matrix_view
 from secprune.pruning.offload import blocks_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
 _log = logging.getLogger(__name__)
 
 MAX_BATCH_TOKENS = 2048
@@ -178,6 +179,12 @@ class _LeaveForwardError(Exception):
     """Leaves the model's own forward once all is known, before the costly output head."""
 
 
+def split_batches(windows: Tensor) -> list[Tensor]:
+    """Cut (windows, length) into batches of at most `MAX_BATCH_TOKENS` tokens, but at least one window."""
+    step = max(1, MAX_BATCH_TOKENS // windows.shape[1])
+    return [windows[start : start + step] for start in range(0, len(windows), step)]
+
+
 class BlockRunner:
     """The decoder's blocks, one at a time, on a fixed set of windows.
 
@@ -186,7 +193,8 @@ class BlockRunner:
 
     Args:
         model: a causal LM in eval mode, or the blocks of one, from `offload`.
-        windows: (windows, sequence_length) int64, all of one length, nothing padded.
+        windows: (windows, sequence_length) int64, all of one length, nothing padded; or batches of such, each of a
+            length of its own, that are never mixed.
 
     Attributes:
         thin: modules of the blocks seen so far that few tokens reached, see `thin_modules`.
@@ -195,15 +203,16 @@ class BlockRunner:
         ConfigurationError: no decoder blocks found, or blocks of an unknown calling convention.
     """
 
-    def __init__(self, model: Any, windows: Tensor) -> None:
+    def __init__(self, model: Any, windows: Tensor | Sequence[Tensor]) -> None:
         self._blocks = blocks = blocks_of(model)
         self._modules = blocks.decoder.blocks
         self.thin: tuple[ThinModule, ...] = ()
-        self._tokens = windows.numel()
+        batches = split_batches(windows) if isinstance(windows, Tensor) else windows
+        self._tokens = sum(batch.numel() for batch in batches)
         self._next = 0
         self._hidden: list[Tensor] = []  # of each batch: (b, L, hidden)
         self._calls: list[list[_Call]] = []  # of each batch: one call per block
-        self._capture(windows.to(blocks.home))
+        self._capture([batch.to(blocks.home) for batch in batches])
 
     @property
     def blocks(self) -> int:
@@ -235,25 +244,69 @@ class BlockRunner:
             For each weight name in model order, the statistic of all tokens of all windows.
         """
         self._expect(index)
-        sums: dict[str, _Statistic] = {}
-        seen: dict[int, tuple[Tensor, Tensor]] = {}  # id of an input: the input itself, its contribution
-        hooks = []
-        self._blocks.bring(index)
-        for name, linear in self._blocks.decoder.linears(index).items():
-            sums[name] = kind.zeros(matrix_view(linear), self._blocks.device)
-            hooks.append(linear.register_forward_pre_hook(_adder(sums[name], seen), with_kwargs=True))
-        try:
+        with self._watched(index) as watch:
+            sums = watch.begin(kind)
             for batch in range(len(self._hidden)):
                 output = self._forward(index, batch)
                 if advance:
                     self._hidden[batch] = output
-                seen.clear()  # ids are unique only as long as the tensors live
-        finally:
-            for hook in hooks:
-                hook.remove()
+                watch.forget_inputs()
         self._next += int(advance)
         self._note_thin({name: statistic.tokens for name, statistic in sums.items()})
         return sums
+
+    def collect_apart(self, index: int, kind: type[_Statistic]) -> Iterator[dict[str, _Statistic]]:
+        """As `collect` of dense activations, with `advance`, but of each batch apart.
+
+        Args:
+            index: the block; all blocks before it have been advanced, it has not.
+            kind: as for `collect`.
+
+        Yields:
+            For each batch, what `collect` would return if there were no other.
+        """
+        self._expect(index)
+        with self._watched(index) as watch:
+            for batch in range(len(self._hidden)):
+                sums = watch.begin(kind)
+                self._hidden[batch] = self._forward(index, batch)
+                watch.forget_inputs()
+                yield sums
+        self._next += 1
+
+    def shared_inputs(self, index: int) -> list[tuple[str, ...]]:
+        """Which linear modules of one block get the same tensor (q, k and v do), seen on the first batch.
+
+        Args:
+            index: the block; all blocks before it have been advanced, it has not.
+
+        Returns:
+            Weight names in model order, in groups; a module that is not reached is alone.
+        """
+        self._expect(index)
+        with self._watched(index) as watch:
+            names = list(watch.begin(SquareSum))
+            self._forward(index, 0)
+            groups: dict[object, list[str]] = {}
+            for name in names:
+                groups.setdefault(watch.input_of.get(name, name), []).append(name)
+        return [tuple(group) for group in groups.values()]
+
+    @contextmanager
+    def _watched(self, index: int) -> Iterator[_Watch]:
+        """Look at what enters the linear modules of one block."""
+        self._blocks.bring(index)
+        linears = self._blocks.decoder.linears(index)
+        watch = _Watch({name: matrix_view(linear) for name, linear in linears.items()}, self._blocks.device)
+        hooks = [
+            linear.register_forward_pre_hook(watch.hook(name), with_kwargs=True)
+            for name, linear in linears.items()
+        ]
+        try:
+            yield watch
+        finally:
+            for hook in hooks:
+                hook.remove()
 
     def advance(self, index: int) -> None:
         """Run one block with its present (now pruned) weights: its outputs are what the next one sees."""
@@ -298,13 +351,12 @@ class BlockRunner:
         return block(*args, hidden_states=hidden, **kwargs)
 
     @torch.inference_mode()
-    def _capture(self, windows: Tensor) -> None:
-        returns = self._returned_length(windows[:1, :2])
+    def _capture(self, batches: Sequence[Tensor]) -> None:
+        returns = self._returned_length(batches[0][:1, :2])
         interner = _Interner()
-        step = max(1, MAX_BATCH_TOKENS // windows.shape[1])
-        for start in range(0, len(windows), step):
+        for windows in batches:
             interner.seen.clear()
-            calls = self._record(windows[start : start + step], self.blocks, returns, interner)
+            calls = self._record(windows, self.blocks, returns, interner)
             if len(calls) != self.blocks:
                 raise ConfigurationError(
                     f"the model ran {len(calls)} of its {self.blocks} decoder blocks",
@@ -370,16 +422,46 @@ class BlockRunner:
         )
 
 
-def _adder(statistic: Statistic, seen: dict[int, tuple[Tensor, Tensor]]) -> Callable[..., None]:
-    def add(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        inputs = args[0] if args else kwargs["input"]  # (..., columns)
-        if id(inputs) not in seen:
-            # One product for q, k and v, which get the same tensor object; the tensor is kept with its
-            # sum, so that its id cannot be given to another one while `seen` is in use.
-            seen[id(inputs)] = (inputs, statistic.of(inputs))
-        statistic.add(seen[id(inputs)][1], inputs.numel() // inputs.shape[-1])
+class _Watch:
+    """Adds what enters linear modules to statistics, which may be exchanged for new ones at any time.
 
-    return add
+    Args:
+        weights: views (rows, columns) of the modules' weights, by name.
+        device: where their inputs are.
+
+    Attributes:
+        input_of: by name, the id of the tensor that entered it since `forget_inputs`.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor], device: torch.device) -> None:
+        self._weights, self._device = weights, device
+        self._statistics: dict[str, Any] = {}
+        # id of an input: the tensor itself, so that its id cannot be given to another one, and its contribution
+        self._seen: dict[int, tuple[Tensor, Tensor]] = {}
+        self.input_of: dict[str, int] = {}
+
+    def begin(self, kind: type[_Statistic]) -> dict[str, _Statistic]:
+        """New statistics of nothing, to which inputs are added from now on."""
+        sums = {name: kind.zeros(weight, self._device) for name, weight in self._weights.items()}
+        self._statistics = dict(sums)
+        return sums
+
+    def forget_inputs(self) -> None:
+        """Let go of the inputs of a batch."""
+        self._seen.clear()
+        self.input_of.clear()
+
+    def hook(self, name: str) -> Callable[..., None]:
+        """A forward pre-hook of that module."""
+
+        def add(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            inputs, statistic = args[0] if args else kwargs["input"], self._statistics[name]
+            if id(inputs) not in self._seen:
+                self._seen[id(inputs)] = (inputs, statistic.of(inputs))  # one product for q, k and v
+            self.input_of[name] = id(inputs)
+            statistic.add(self._seen[id(inputs)][1], inputs.numel() // inputs.shape[-1])
+
+        return add
 
 
 def _square_sum(inputs: Tensor) -> Tensor:

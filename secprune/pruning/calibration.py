@@ -88,6 +88,12 @@ def pack_windows(
             f"the notes hold {len(stream)} tokens, and one calibration window needs {sequence_length}",
             hint="give more notes, or agree with the other parties on a shorter sequence length",
         )
+    return cut_windows(stream, sequence_length=sequence_length, max_windows=max_windows)
+
+
+def cut_windows(stream: Tensor, *, sequence_length: int, max_windows: int) -> Tensor:
+    """Whole windows of a stream of at least one, as `pack_windows` takes them: (windows, sequence_length)."""
+    available = len(stream) // sequence_length
     windows = stream[: available * sequence_length].view(available, sequence_length)  # (available, L)
     if available > max_windows:
         # Integer arithmetic: every machine takes the same windows.

@@ -77,6 +77,11 @@ class PatientNoiseSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return Fraction(self.noise_multiplier)
 
     @property
+    def clip_bound(self) -> Fraction:
+        """The bound of the norm of one unit."""
+        return Fraction(self.clip)
+
+    @property
     def shares(self) -> tuple[Fraction, ...]:
         """The share of the budget (of rho, zero-concentrated) that each round spends."""
         first = Fraction(self.recentring)

@@ -7,7 +7,7 @@ import traceback
 import pytest
 
 from secprune.errors import LocalMisuseError
-from secprune.pruning.notes import read_notes, split_held_out
+from secprune.pruning.notes import Note, Patient, read_notes, read_patients, split_held_out
 
 SECRET = "Zacharias Quillfeather"
 
@@ -107,3 +107,37 @@ def test_nothing_can_be_held_out_of_fewer_than_two(notes):
     with pytest.raises(LocalMisuseError) as caught:
         split_held_out(notes)
     assert "only one" not in str(caught.value)
+
+
+def _write(path, *records):
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def test_notes_are_bundled_by_patient_in_the_order_of_first_notes_across_files(tmp_path):
+    _write(tmp_path / "a.jsonl", {"text": "x", "patient": "p2"}, {"text": "y", "patient": 7})
+    _write(tmp_path / "b.jsonl", {"text": "z", "patient": "p2"})
+    found = read_patients(tmp_path, "patient")
+    assert found == [Patient("p2", ("x", "z")), Patient("7", ("y",))]
+
+
+def test_a_document_is_a_unit_by_itself_and_the_same_text_twice_is_one(tmp_path):
+    file = _write(
+        tmp_path / "a.jsonl", {"text": "x", "patient": "p"}, {"text": "y", "patient": "p"}, {"text": "x"}
+    )
+    assert [unit.notes for unit in read_patients(file, "document")] == [("x",), ("y",)]
+
+
+@pytest.mark.parametrize("patient", [["a", "b"], {"a": 1}, 1.5, True, None, "", "\ud800"])
+def test_a_note_of_nobody_or_of_two_is_refused_where_patients_are_protected_and_only_there(tmp_path, patient):
+    record = json.dumps({"text": "SECRET", "patient": patient})
+    (tmp_path / "a.jsonl").write_text(f'{{"text": "fine", "patient": "p"}}\n{record}\n')
+    with pytest.raises(LocalMisuseError) as caught:
+        read_patients(tmp_path / "a.jsonl", "patient")
+    assert "SECRET" not in f"{caught.value} {caught.value.hint} {caught.value.__context__!r}"
+    if patient != "\ud800":  # which is no text that can be written again
+        assert read_notes(tmp_path / "a.jsonl") == ["fine", "SECRET"]
+
+
+def test_patients_and_notes_are_not_shown_by_accident():
+    assert "SECRET" not in repr([Patient("SECRET", ("SECRET",)), Note("SECRET", "SECRET")])
