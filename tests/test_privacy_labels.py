@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pairwise_round import make_round
 
-from secprune.privacy import labels
+from secprune.privacy import guarantee, labels
 from secprune.protocols.pairwise import graph
 from secprune.protocols.pairwise.terms import Terms
 from secprune.task import ProtocolSpec
@@ -36,5 +36,5 @@ def test_pairwise_promises_what_its_threshold_gives(clients, helpers):
 
 
 def test_beyond_the_complete_graph_a_fifth():
-    assert labels._COMPLETE_UP_TO == graph.COMPLETE_UP_TO
+    assert guarantee.COMPLETE_UP_TO == graph.COMPLETE_UP_TO
     assert graph.CORRUPT.denominator == 5

@@ -5,7 +5,8 @@ Unknown keys are refused. Secrets are never in it; the keys lie beside it in `id
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from fractions import Fraction
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -13,7 +14,9 @@ from msgspec import Meta, Struct
 from secprune.errors import ConfigurationError
 from secprune.files import read_bytes
 from secprune.ids import Digest, Role
+from secprune.privacy.guarantee import guarantee
 from secprune.task import MIN_COHORT, ProtocolName, Task, load_toml
+from secprune.task.privacy import Decimal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
 PARTY_FILE = "party.toml"
 IDENTITY_FILE = "identity.key"
 JOURNAL_FILE = "journal.sqlite"
+
+PayloadKind = Literal["counts", "square-sums", "square-sums-without-noise"]
+"""What a task sums, as a site's policy names it: sums of statistics without noise are a kind of their own."""
 
 
 class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,6 +39,12 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     and a coordinator could enrol itself twice. `key_holders`: likewise, of the only key holders.
     `repeat_releases`: whether this site takes part in a second sum over a model with any of the same clients;
     one that would isolate fewer than `min_clients` of them is refused even then.
+
+    `payloads`: what may be summed; square-sums disclose something else than votes do, and without noise they are for
+    tests and rehearsals. `require_privacy`: refuse tasks without differential privacy of statistics.
+    `max_collapsed_epsilon`: largest epsilon that may be left if all servers and all other clients work together; None
+    for any. `max_epsilon`, `max_delta`: this client's privacy budget, of each patient (or document) over all tasks
+    together (`parties.budget`).
     """
 
     min_clients: Annotated[int, Meta(ge=1, lt=2**16)] = MIN_COHORT
@@ -41,6 +53,11 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     aggregators: tuple[Digest, ...] = ()
     key_holders: tuple[Digest, ...] = ()
     repeat_releases: bool = False
+    payloads: tuple[PayloadKind, ...] = ("counts",)
+    require_privacy: bool = False
+    max_collapsed_epsilon: Decimal | None = None
+    max_epsilon: Decimal = "10"
+    max_delta: Decimal = "0.00001"
 
 
 class WorkerSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -91,6 +108,11 @@ protocols = ["additive"]      # or "pairwise" (docs/pairwise.md), "bfv" (docs/bf
 # aggregators = ["sha256:...", "sha256:..."]  # likewise, of the only aggregators to share reports among
 # key_holders = ["sha256:..."]                # likewise, of the only key holders (bfv)
 # repeat_releases = false     # take part in a second sum over a model with any of the same clients
+# payloads = ["counts"]       # or "square-sums": a noised sum of feature statistics (docs/deploying.md, section 5)
+# require_privacy = false     # refuse tasks without differential privacy
+# max_collapsed_epsilon = "8" # largest epsilon if all servers and all other clients work together
+# max_epsilon = "10"          # privacy budget of each patient over all tasks (clients),
+# max_delta = "0.00001"       # and the delta it is counted at
 """
 
 
@@ -135,6 +157,36 @@ def check_policy(policy: Policy, task: Task) -> None:
         )
     _check_listed(task, "aggregator", policy.aggregators)
     _check_listed(task, "key-holder", policy.key_holders)
+    _check_privacy(policy, task, hint)
+
+
+def payload_kind(task: Task) -> PayloadKind:
+    """What a task sums, as policies name it."""
+    bare = task.privacy.payload == "square-sums" and task.privacy.mechanism == "none"
+    return "square-sums-without-noise" if bare else task.privacy.payload
+
+
+def _check_privacy(policy: Policy, task: Task, hint: str) -> None:
+    kind = payload_kind(task)
+    if kind not in policy.payloads:
+        raise ConfigurationError(
+            f"this site's policy does not allow the payload {kind}: it discloses something else than votes",
+            hint=hint,
+        )
+    if policy.require_privacy and task.privacy.mechanism != "dp-statistics":
+        raise ConfigurationError(
+            "this site's policy asks for differential privacy of statistics, and the task's mechanism is "
+            f"{task.privacy.mechanism}",
+            hint=hint,
+        )
+    limit, given = policy.max_collapsed_epsilon, guarantee(task)
+    left = given.epsilon_collapsed if given else None
+    if limit is not None and left is not None and Fraction(left) > Fraction(limit):
+        raise ConfigurationError(
+            f"if all servers and all other clients worked together, epsilon {left:.4g} would be left, and this site's "
+            f"policy allows {limit}",
+            hint=hint,
+        )
 
 
 def check_workers(workers: WorkerSpec, role: Role) -> None:

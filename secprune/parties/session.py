@@ -70,6 +70,7 @@ from secprune.parties.config import (
     check_workers,
     read_party_file,
 )
+from secprune.privacy.guarantee import check_claims
 from secprune.protocols.api import Round
 from secprune.storage.journal import Journal, Outgoing
 from secprune.storage.keyfile import read_identity
@@ -381,7 +382,8 @@ def load_task(path: Path) -> Task:
     """Read the task file and verify its coordinator's signature, which lies beside it (`.sig`).
 
     Raises:
-        ConfigurationError: not valid, or not signed by the coordinator that it names.
+        ConfigurationError: not valid, not signed by the coordinator that it names, or it claims more privacy than its
+            noise gives.
     """
     task = parse_task(read_bytes(path, what="the task file").decode(errors="replace"))
     signature = read_bytes(_signature_file(path), what="the task's signature")
@@ -400,6 +402,7 @@ def load_task(path: Path) -> Task:
             f"{path.name} was changed after {coordinator.name} signed it",
             hint="ask the coordinator for the task file and its .sig again",
         )
+    check_claims(task)
     return task
 
 

@@ -14,6 +14,7 @@ from secprune.errors import ConfigurationError, LocalMisuseError
 from secprune.files import SHARED_FILE, write_atomically
 from secprune.messages.types import TaskSignature
 from secprune.parties.config import IDENTITY_FILE, JOURNAL_FILE
+from secprune.privacy.guarantee import check_claims
 from secprune.protocols.api import Round
 from secprune.pruning.checkpoint import tokenizer_digest, weights_digest
 from secprune.storage.journal import Journal
@@ -51,6 +52,7 @@ class StudyOptions(Struct, frozen=True, kw_only=True):
     min_clients: int | None
     pruning: PruningSpec
     key_holder: KeyHolderForm = "blind"
+    privacy: PrivacySpec = PrivacySpec()
 
 
 class StudyResult(Struct, frozen=True, kw_only=True):
@@ -103,7 +105,7 @@ def build_task(model: ModelSpec, parties: tuple[PartySpec, ...], options: StudyO
     """Put a task together from its parts and check it.
 
     Raises:
-        ConfigurationError: the parts do not make a valid task.
+        ConfigurationError: the parts do not make a valid task, or it would claim more privacy than its noise gives.
     """
     clients = sum(p.role == "client" for p in parties)
     nonce = random_bytes(16).hex()
@@ -118,7 +120,7 @@ def build_task(model: ModelSpec, parties: tuple[PartySpec, ...], options: StudyO
                         name=options.protocol, min_clients=floor, key_holder=options.key_holder
                     ),
                     pruning=options.pruning,
-                    privacy=PrivacySpec(),
+                    privacy=options.privacy,
                     model=model,
                     parties=parties,
                 )
@@ -128,6 +130,7 @@ def build_task(model: ModelSpec, parties: tuple[PartySpec, ...], options: StudyO
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"this does not make a valid task: {error}") from error
     check_task(task)
+    check_claims(task)
     Round.of(task)  # refuses a roster that fits into no words, or into no ring
     return task
 

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING
 from secprune.errors import LocalEnvironmentError
 from secprune.files import PRIVATE_FILE
 from secprune.ids import sha256
-from secprune.storage import ledger
+from secprune.storage import budget, ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
+    from fractions import Fraction
     from pathlib import Path
 
 _SCHEMA = """
@@ -95,7 +96,7 @@ class Journal:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute("PRAGMA secure_delete = ON")  # a state that is replaced may have held secrets
-            self._db.executescript(_SCHEMA + ledger.SCHEMA)
+            self._db.executescript(_SCHEMA + ledger.SCHEMA + budget.SCHEMA)
             if "part" not in {row[1] for row in self._db.execute("PRAGMA table_info(release)")}:
                 self._db.execute("ALTER TABLE release ADD COLUMN part TEXT NOT NULL DEFAULT ''")
         if ledger.is_behind(self._db):
@@ -307,6 +308,47 @@ class Journal:
             return self._db.execute(
                 "SELECT party, what FROM incident WHERE task = ? AND round = ? ORDER BY rowid", self._key
             ).fetchall()
+
+    # ---- the privacy budget
+    def spend(
+        self,
+        *,
+        dataset: str,
+        units: Sequence[str],
+        rho: Fraction,
+        allow: Callable[[Fraction, Fraction | None], None],
+        make_key: Callable[[], bytes],
+    ) -> None:
+        """Record that this task costs each of these units `rho`, if that is allowed; all in one transaction.
+
+        Args:
+            dataset: digest of the data set that the units come from.
+            units: their ids, of which only keyed digests are kept.
+            rho: what the whole task costs each of them.
+            allow: raises if it is too much; gets the largest rho that any of them has cost in other tasks, and what
+                this task was recorded to cost before, if it was.
+            make_key: draws the key of the digests, the first time.
+        """
+        task_id = self._key[0]
+        with self._transaction() as db:
+            key = budget.stored_key(db)
+            others = budget.spent(db, key, dataset=dataset, units=units, but=task_id)
+            allow(others, budget.recorded_rho(db, task_id))
+            if key is None:
+                key = make_key()
+                budget.store_key(db, key)
+            budget.record(db, key, task_id=task_id, dataset=dataset, units=units, rho=rho)
+
+    def spent(self, *, dataset: str, units: Sequence[str]) -> Fraction:
+        """The largest rho that any of these units, or this data set, has cost in tasks other than this one."""
+        with _database_errors():
+            key = budget.stored_key(self._db)
+            return budget.spent(self._db, key, dataset=dataset, units=units, but=self._key[0])
+
+    def spendings(self) -> tuple[list[budget.Spending], Fraction]:
+        """What each task has cost, and the largest rho that any one unit has cost over all of them."""
+        with _database_errors():
+            return budget.spendings(self._db), budget.largest(self._db)
 
     # ---- the ledger
     def ledger_head(self) -> tuple[int, str]:

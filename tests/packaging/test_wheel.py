@@ -91,7 +91,7 @@ def test_a_base_install_serves_an_aggregator_without_torch(wheel, tmp_path):
 def test_no_torch_is_imported_by_an_aggregators_code():
     code = (
         "import secprune.parties.aggregator, secprune.parties.session, secprune_cli.main, sys;"
-        "print([m for m in ('torch', 'transformers', 'tenseal') if m in sys.modules])"
+        "print([m for m in ('torch', 'transformers', 'tenseal', 'opacus') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/")
     assert done.stdout.strip() == "[]"
