@@ -13,6 +13,7 @@ import torch
 from benchmarks.figures import MILLION, Figure, interleaved, timed
 from secprune.packing import Layout, PackedMatrix, pack, unpack
 from secprune.protocols.additive.aggregate import unshard
+from secprune.protocols.payloads import Votes
 from secprune.pruning.comparison import prune_mask_by_row
 from secprune.pruning.selection import final_mask, layer_top_k, magnitude_key
 from secprune.pruning.wanda import wanda_score
@@ -61,12 +62,16 @@ def _unshard(repeats: int) -> list[Figure]:
         share = rng.integers(0, 2**64, words.shape, np.uint64)
         rounds.append((chunk, [words - share, share]))
     chunk, shares = rounds[0]
-    if not np.array_equal(unshard(chunk, shares, cohort_size=CLIENTS), _naive_counts(chunk, shares)):
+    if not np.array_equal(
+        unshard(chunk, shares, payload=Votes(), cohort_size=CLIENTS), _naive_counts(chunk, shares)
+    ):
         raise AssertionError("unshard and the naive counts differ")
     seconds = interleaved(
         {
             "naive": lambda: timed(lambda: [_naive_counts(c, s) for c, s in rounds]),
-            "ours": lambda: timed(lambda: [unshard(c, s, cohort_size=CLIENTS) for c, s in rounds]),
+            "ours": lambda: timed(
+                lambda: [unshard(c, s, payload=Votes(), cohort_size=CLIENTS) for c, s in rounds]
+            ),
             "unpack": lambda: timed(
                 lambda: [unpack(s[0], base=c.slab.base, digits=c.slab.digits, rows=1) for c, s in rounds]
             ),

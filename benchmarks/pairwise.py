@@ -32,7 +32,7 @@ from secprune.messages.pairwise import (
 )
 from secprune.messages.types import SealedKey
 from secprune.packing import WORD_BYTES, digits_per_word, pack
-from secprune.parties.client import chunk_words
+from secprune.parties.report_words import chunk_words
 from secprune.protocols.additive.aggregate import AggregateWriter, unshard
 from secprune.protocols.pairwise import aggregator
 from secprune.protocols.pairwise.keys import Binding

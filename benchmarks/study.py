@@ -12,8 +12,8 @@ from secprune.crypto.envelope import sign
 from secprune.crypto.identity import Identity
 from secprune.files import private_directory
 from secprune.messages.types import Report, TaskSignature
-from secprune.parties.client import chunk_words
 from secprune.parties.config import IDENTITY_FILE, PARTY_FILE
+from secprune.parties.report_words import chunk_words
 from secprune.protocols.additive.sharing import AdditiveSharing
 from secprune.protocols.api import Round
 from secprune.storage.keyfile import card_of, write_identity

@@ -13,7 +13,7 @@ Rules:
    each matrix alone would cost 12% on a 192-row matrix at D = 27 (docs/adr/0003).
 2. Where every row of an honest pruning mask has exactly `row_k` ones (Wanda's does), the words of one
    row group sum to a public constant. Aggregators check that on shares. Other local pruners have no such
-   number: their `row_k` is None and nothing is checked.
+   number: their `row_k` is None, nothing is checked, and no sums of words are opened, which would tell it.
 3. A *chunk* is a whole number of row groups of one slab, at most about CHUNK_BYTES: the unit that is
    sealed, sent, added and checked. No party holds more than a few of them.
 """

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import tomli_w
+from msgspec import UNSET
 
 from secprune.crypto.entropy import random_bytes
 from secprune.crypto.envelope import sign
@@ -22,10 +23,13 @@ from secprune.parties.aggregator import Aggregator, AggregatorResult
 from secprune.parties.config import PARTY_FILE
 from secprune.parties.coordinator import COUNTS_FILE, Coordinator, RoundResult
 from secprune.parties.outcome import await_outcome
+from secprune.parties.report_words import STATISTICS_FILE
 from secprune.parties.session import Patience, open_session
+from secprune.parties.sums import SUMS_FILE
 from secprune.pruning.tensorfile import TensorFile
 from secprune.storage.keyfile import card_of, write_identity
 from secprune.storage.masks import write_masks
+from secprune.storage.statistics import write_statistics
 from secprune.task import (
     MatrixSpec,
     ModelSpec,
@@ -33,12 +37,19 @@ from secprune.task import (
     PrivacySpec,
     ProtocolSpec,
     PruningSpec,
+    StatisticsSpec,
     Task,
     check_task,
 )
+from secprune.vectors import VALUE_BOUND
 
 MATRICES = (("block.0.a.weight", 23, 16), ("block.0.b.weight", 8, 33), ("block.1.a.weight", 40, 16))
 NO_DIGEST = "sha256:" + "0" * 64
+SQUARE_SUMS = PrivacySpec(
+    payload="square-sums",
+    statistics=StatisticsSpec(inputs=tuple((name,) for name, _, _ in MATRICES), reference=NO_DIGEST),
+)
+"""Statistics of each of MATRICES, as they are."""
 
 
 @dataclass
@@ -49,6 +60,7 @@ class SmallStudy:
     task: Task
     identities: dict[str, Identity]
     masks: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    statistics: dict[tuple[str, int], dict[str, np.ndarray]] = field(default_factory=dict)
 
     @property
     def clients(self) -> tuple[str, ...]:
@@ -104,6 +116,21 @@ class SmallStudy:
                 path = here.work / client.MASKS_FILE
                 write_masks(path, of_round, here.round.matrices, task_id=self.task.task_id)
 
+    def make_statistics(self, name: str, seed: int, *, bound: int = VALUE_BOUND) -> None:
+        """Give a client random statistics of all rounds, in [-bound, bound), both limits among them."""
+        rng = np.random.default_rng(seed)
+        for index in range(self.task.rounds):
+            vectors = {}
+            for vector, length in self.task.vectors.items():
+                vectors[vector] = rng.integers(-bound, bound, length, np.int64)
+                vectors[vector][rng.integers(length)] = rng.choice((-bound, bound - 1))
+            self.put_statistics(name, vectors, index=index)
+
+    def put_statistics(self, name: str, vectors: dict[str, np.ndarray], *, index: int = 0) -> None:
+        self.statistics[name, index] = vectors
+        with open_session(self.root / name, "client") as session:
+            write_statistics(session.at_round(index).work / STATISTICS_FILE, vectors, self.task)
+
     def submit(self, *names: str) -> None:
         for name in names or self.clients:
             with open_session(self.root / name, "client") as session:
@@ -123,7 +150,7 @@ class SmallStudy:
             for index in range(self.task.rounds):
                 here, patience = session.at_round(index), Patience(timeout_s, poll_s=0.01)
                 result = schedule.submit(here, patience)
-                if index + 1 < self.task.rounds:
+                if index + 1 < self.task.rounds and self.task.pruning.schedule == "iterative":
                     await_outcome(here, patience)
         return result
 
@@ -182,6 +209,22 @@ class SmallStudy:
             for m in self.task.model.matrices
         }
 
+    def sums(self, *, index: int = 0) -> dict[str, np.ndarray]:
+        """What the coordinator holds of a round of square-sums."""
+        directory = self.root / self.task.coordinator.name / "tasks"
+        stored = TensorFile(next(directory.glob(f"*/round-{index:03d}/{SUMS_FILE}")))
+        assert {stored.entry(name)[0] for name in stored.names} == {"I64"}
+        return {name: np.array(stored.raw(name)).view(np.int64) for name in stored.names}
+
+    def expected_sums(self, *names: str, index: int = 0) -> dict[str, list[int]]:
+        """The plain sums, in Python's integers."""
+        return {
+            vector: np.sum(
+                [self.statistics[n, index][vector].astype(object) for n in (names or self.clients)], axis=0
+            ).tolist()
+            for vector in self.task.vectors
+        }
+
     def incidents(self, name: str) -> list[tuple[str, str]]:
         with open_session(self.root / name, self.task.party(name).role, exclusive=False) as session:
             return session.journal.incidents()
@@ -218,6 +261,7 @@ def make_study(
     sparsity: str = "1/2",
     model: ModelSpec | None = None,
     pruning: PruningSpec | None = None,
+    privacy: PrivacySpec | None = None,
     with_masks: bool = True,
 ) -> SmallStudy:
     roles = [("hq", "coordinator")]
@@ -236,8 +280,14 @@ def make_study(
         protocol=ProtocolSpec(
             name=protocol, min_clients=min_clients or min(3, clients), key_holder=key_holder
         ),
-        pruning=pruning or PruningSpec(sparsity=sparsity, sequence_length=8, max_windows=4),
-        privacy=PrivacySpec(),
+        pruning=pruning
+        or PruningSpec(
+            sparsity=sparsity,
+            sequence_length=8,
+            max_windows=4,
+            activations="dense" if privacy and privacy.statistics is not UNSET else "sequential",
+        ),
+        privacy=privacy or PrivacySpec(),
         model=model
         or ModelSpec(
             name="none",
@@ -252,7 +302,7 @@ def make_study(
     study.write_task(task)
     for name, _ in roles:
         study.write_party_file(name)
-    if with_masks:
+    if with_masks and task.privacy.payload == "counts":
         for seed, name in enumerate(study.clients):
             study.make_masks(name, seed)
     return study

@@ -133,7 +133,7 @@ def turn(study, name, *, close=""):
 def _rounds(here, patience):
     for index in range(here.task.rounds):
         result = schedule.submit(here.at_round(index), patience)
-        if index + 1 < here.task.rounds:
+        if index + 1 < here.task.rounds and here.task.pruning.schedule == "iterative":
             await_outcome(here.at_round(index), patience)
     return result
 

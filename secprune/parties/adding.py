@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from secprune.packing import row_sums
 from secprune.parties.shards import join_digests
 from secprune.protocols.additive.aggregate import AggregateWriter, add_shares
+from secprune.protocols.additive.row_sums import opened_words
 from secprune.protocols.api import secure_sum
 from secprune.protocols.words import words_to_bytes
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class RowSums:
-    """The words to open of one report: the sum of each row group's share over the columns.
+    """The words to open of one report: the sum of each row group's share over the columns, where a budget is due.
 
     Args:
         round_: of the report.
@@ -33,7 +33,7 @@ class RowSums:
         self._reader = secure_sum(round_.task).reader(round_, client, key, aggregator=aggregator)
 
     def __call__(self, shard: Shard) -> bytes:
-        """Words as bytes, one for each row group of the shard.
+        """Words as bytes, one for each row group of the shard that has a row budget; all chunks are read.
 
         Raises:
             ChunkMissingError: a chunk is not in the exchange (yet).
@@ -42,7 +42,7 @@ class RowSums:
         chunks = self._round.layout.chunks[shard.first : shard.end]
         (digests,) = shard.digests
         return b"".join(
-            words_to_bytes(row_sums(share_of(self._reader, self._exchange, chunk, digest)))
+            words_to_bytes(opened_words(chunk, share_of(self._reader, self._exchange, chunk, digest)))
             for chunk, digest in zip(chunks, digests, strict=True)
         )
 

@@ -187,7 +187,7 @@ class Aggregator:
         )
 
     def _row_sums(self, client: str, report: Report, purpose: str) -> bytes:
-        """Read a whole report once; the words to open, one for each row group of all slabs."""
+        """Read a whole report once; the words to open, one for each row group that has a budget."""
         arguments = (self._session.name, client, self._open_key(client, report))
         shards = shards_of(self._session.round.layout, [report.chunks])
         return b"".join(run_shards(self._session, purpose, RowSums, arguments, shards))

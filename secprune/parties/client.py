@@ -11,32 +11,27 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
 from msgspec import Struct
 
 from secprune.crypto.entropy import random_bytes
 from secprune.errors import ConfigurationError, LocalMisuseError
-from secprune.files import file_digest
 from secprune.ids import sha256
 from secprune.messages.types import Report
-from secprune.packing import pack
 from secprune.parties.progress import Progress, Stopwatch, peak_memory_mib, silent
 from secprune.parties.release import check_participation
+from secprune.parties.report_words import MASKS_FILE, contents_of, open_report, require_report
 from secprune.privacy.labels import PrivacyLabel, privacy_label
 from secprune.protocols.api import ReportSecrets, secure_sum
 from secprune.protocols.bfv.terms import parameters_of
 from secprune.pruning.checkpoint import tokenizer_digest, weights_digest
-from secprune.storage.masks import MaskFile, write_masks
+from secprune.storage.masks import write_masks
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from secprune.packing import Chunk, Words
     from secprune.parties.session import Session
     from secprune.pruning.local import LocalPruning
     from secprune.task import Task
-
-MASKS_FILE = "pruning-masks.safetensors"
 
 
 class CheckResult(Struct, frozen=True, kw_only=True):
@@ -118,7 +113,7 @@ def check(session: Session) -> CheckResult:
         aggregator_fingerprints={name: task.party(name).fingerprint for name in task.names("aggregator")},
         key_holder_fingerprints={name: task.party(name).fingerprint for name in task.names("key-holder")},
         sparsity=task.pruning.sparsity,
-        weights=session.round.layout.weights,
+        weights=session.round.weights,
         privacy=privacy_label(task),
     )
 
@@ -223,17 +218,14 @@ def prune(session: Session, *, device: str = "auto", progress: Progress = silent
 
 
 def submit(session: Session, *, progress: Progress = silent) -> SubmitResult:
-    """Protect this client's pruning masks and post the report; the same bytes whenever it is run.
+    """Protect what this client reports and post it; the same bytes whenever it is run.
 
     Raises:
-        LocalMisuseError: there are no masks yet, they are damaged, or they have changed since they were
-            submitted.
+        LocalMisuseError: there is nothing to report yet, it is damaged, or it has changed since it was submitted.
     """
-    path = session.work / MASKS_FILE
-    if not path.exists():
-        raise LocalMisuseError("there are no pruning masks yet", hint="run `secprune client prune` first")
+    require_report(session)
     round_, watch = session.round, Stopwatch()
-    masks = MaskFile(path, round_.matrices, task_id=round_.task_id)
+    contents = open_report(session)
     protocol = secure_sum(session.task)
 
     committed = session.journal.outbox()
@@ -241,20 +233,21 @@ def submit(session: Session, *, progress: Progress = silent) -> SubmitResult:
     def draw() -> bytes:
         if committed:
             raise LocalMisuseError(
-                "the pruning masks have changed since they were submitted; only one report counts in a round",
-                hint="restore the masks of the first submission, or ask the coordinator for a new task",
+                f"the {contents_of(session).what} have changed since they were submitted; only one report counts in "
+                "a round",
+                hint="restore those of the first submission, or ask the coordinator for a new task",
             )
         return msgspec.json.encode(protocol.new_secrets(round_, session.name, random_bytes))
 
-    # Secrets belong to the very masks they protect: other masks under the same keystream would tell the
+    # Secrets belong to the very contents they protect: others under the same keystream would tell the
     # difference of the two to whoever holds both.
-    stored = session.journal.secret(f"report of {file_digest(path)}", draw)
+    stored = session.journal.secret(f"report of {contents.digest}", draw)
     secrets = msgspec.json.decode(stored, type=ReportSecrets)
     writer = protocol.writer(round_, session.name, secrets)
     digests, size = [], 0
     with watch.phase("protect"):
         for chunk in round_.layout.chunks:
-            data = writer.protect(chunk, chunk_words(masks, chunk))
+            data = writer.protect(chunk, contents.words(chunk))
             digests.append(session.exchange.put_chunk(data))
             size += len(data)
             progress("protecting and sending chunks", chunk.index + 1, len(round_.layout.chunks))
@@ -265,23 +258,7 @@ def submit(session: Session, *, progress: Progress = silent) -> SubmitResult:
     return SubmitResult(
         report=sha256(message.envelope),
         bytes_sent=size,
-        bits_per_weight=round(8 * size / round_.layout.weights, 4),
+        bits_per_weight=round(8 * size / round_.weights, 4),
         chunks=len(digests),
         seconds=watch.seconds,
     )
-
-
-def chunk_words(masks: MaskFile, chunk: Chunk) -> Words:
-    """Pack the pruning-mask rows that one chunk covers: (groups, columns)."""
-    slab = chunk.slab
-    pieces = [
-        masks.checked_rows(matrix, low, high)
-        for matrix, low, high in slab.pieces(chunk.first_row, chunk.end_row)
-    ]
-    bits = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-    return pack(bits, base=slab.base, digits=slab.digits)
-
-
-def masks_are_ready(session: Session) -> bool:
-    """Whether `prune` has finished for this task."""
-    return (session.work / MASKS_FILE).exists()

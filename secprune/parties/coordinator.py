@@ -1,37 +1,39 @@
 """The coordinator: makes the task, closes the round, puts the sum together, writes the pruned model.
 
-It learns the task, and the summed counts of one cohort, once; nothing of a single client.
+It learns the task, and the sum of one cohort's reports, once; nothing of a single client.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
 from msgspec import Struct
 
-from secprune.errors import LocalMisuseError, RemoteMisbehaviourError, TooFewPartiesError
+from secprune.errors import (
+    ConfigurationError,
+    LocalMisuseError,
+    RemoteMisbehaviourError,
+    TooFewPartiesError,
+)
 from secprune.messages.types import AggregateShare, CloseRound, Cohort, CountedReport, Vote
 from secprune.parties.progress import Progress, Stopwatch, silent
 from secprune.parties.release import record_release
 from secprune.parties.session import REPORT_OF
+from secprune.parties.sums import COUNTS_FILE, open_sum_writer
 from secprune.protocols.additive.aggregate import AggregateReader, unshard
 from secprune.protocols.agreement import intersection
-from secprune.pruning.tensorfile import write_tensor_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from secprune.packing import Layout
     from secprune.parties.session import Patience, Received, Session
 
-COUNTS_FILE = "counts.safetensors"
 Members = tuple[CountedReport, ...]
 M = TypeVar("M", Vote, Cohort, AggregateShare)
 
 
 class RoundResult(Struct, frozen=True, kw_only=True):
-    """What was summed, over whom; the counts lie in the party's own directory, by round."""
+    """What was summed, over whom; the sum lies in the party's own directory, by round."""
 
     task_id: str
     rounds: int
@@ -61,12 +63,12 @@ class Coordinator:
         self._shares: dict[str, AggregateShare] = {}
 
     def run(self, patience: Patience) -> RoundResult:
-        """Drive the round until the counts are on disk.
+        """Drive the round until the sum is on disk.
 
         Raises:
             TooFewPartiesError: the aggregators accept too few reports in common.
             RemoteMisbehaviourError: an aggregator contradicts itself or the others, or the shares do not add
-                up to a sum of pruning masks; nothing is written.
+                up to a sum of honest reports; nothing is written.
             NotReadyError: patience ran out.
         """
         self._session.send()
@@ -160,11 +162,7 @@ class Coordinator:
         readers = [
             AggregateReader(round_, name, self._shares[name], session.identity) for name in self._releasers
         ]
-        path = session.work / COUNTS_FILE
-        kind, dtype = counts_dtype(round_.layout)
-        shapes = [(m.name, kind, (m.rows, m.columns)) for m in round_.matrices]
-        metadata = {"task_id": round_.task_id, "kind": "counts", "cohort": str(len(members))}
-        with watch.phase("combine"), write_tensor_file(path, shapes, metadata=metadata) as writer:
+        with watch.phase("combine"), open_sum_writer(session, cohort=len(members)) as writer:
             for chunk in round_.layout.chunks:
                 shares = [
                     reader.open(
@@ -172,11 +170,7 @@ class Coordinator:
                     )
                     for name, reader in zip(self._releasers, readers, strict=True)
                 ]
-                counts = unshard(chunk, shares, cohort_size=len(members)).astype(dtype, copy=False)
-                offset = 0
-                for matrix, low, high in chunk.slab.pieces(chunk.first_row, chunk.end_row):
-                    writer.write(matrix.name, counts[offset : offset + high - low], first_row=low)
-                    offset += high - low
+                writer.write(chunk, unshard(chunk, shares, payload=round_.payload, cohort_size=len(members)))
                 self._progress("putting the sum together", chunk.index + 1, len(round_.layout.chunks))
         record_release(session, [m.client for m in members])
         return RoundResult(
@@ -188,12 +182,17 @@ class Coordinator:
         )
 
 
-def counts_dtype(layout: Layout) -> tuple[str, type[np.uint8 | np.uint16]]:
-    """Narrowest type that holds a count of this roster, as safetensors and numpy name it."""
-    return ("U8", np.uint8) if layout.n_max <= np.iinfo(np.uint8).max else ("U16", np.uint16)
-
-
 def require_counts(session: Session) -> None:
-    """Raise LocalMisuseError unless `run` has written the counts."""
+    """Refuse to go on without counts.
+
+    Raises:
+        ConfigurationError: this task sums something else.
+        LocalMisuseError: `run` has not written them yet.
+    """
+    if session.task.privacy.payload != "counts":
+        raise ConfigurationError(
+            "this task sums statistics, and there will be no counts of votes",
+            hint="select from its sums, which stand in the same directory",
+        )
     if not (session.work / COUNTS_FILE).exists():
         raise LocalMisuseError("there are no counts yet", hint="run `secprune coordinator run` first")

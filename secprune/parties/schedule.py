@@ -28,6 +28,7 @@ from secprune.parties.pairwise.aggregator import PairwiseAggregator
 from secprune.parties.pairwise.client import PairwiseClient
 from secprune.parties.progress import Progress, Stopwatch, add_seconds, silent
 from secprune.parties.release import check_participation
+from secprune.parties.report_words import MASKS_FILE, report_is_ready
 from secprune.parties.selection import round_masks
 from secprune.parties.session import REPORT_OF
 from secprune.parties.witness import witness
@@ -54,7 +55,7 @@ def take_part(
     client.check(session)
     if session.task.pruning.schedule == "iterative":
         return _take_part_by_blocks(session, patience, device, progress)
-    ready = client.masks_are_ready(session)
+    ready = report_is_ready(session)
     pruned = None if ready else client.prune(session, device=device, progress=progress)
     return ClientResult(rounds=1, prune=pruned, submit=submit(session, patience, progress=progress))
 
@@ -66,8 +67,7 @@ def submit(session: Session, patience: Patience, *, progress: Progress = silent)
 
     Raises:
         ConfigurationError: this site has given its votes on this model before, and its policy does not allow that.
-        LocalMisuseError: there are no masks yet, they are damaged, or they have changed since they were
-            submitted.
+        LocalMisuseError: there is nothing to report yet, it is damaged, or it has changed since it was submitted.
         TooFewPartiesError: not with `additive`: the aggregator went on without this client.
         RemoteMisbehaviourError: not with `additive`: somebody sent what honest software never sends.
         NotReadyError: not with `additive`: patience ran out.
@@ -92,11 +92,9 @@ def _take_part_by_blocks(
     for index in range(rounds):
         here = session.at_round(index)
         with watch.phase("prune"):
-            if not client.masks_are_ready(here):
+            if not report_is_ready(here):
                 masks = work.pruning.masks(index)
-                write_masks(
-                    here.work / client.MASKS_FILE, masks, here.round.matrices, task_id=here.round.task_id
-                )
+                write_masks(here.work / MASKS_FILE, masks, here.round.matrices, task_id=here.round.task_id)
         sent.append(submit(here, patience))
         progress("decoder blocks", index + 1, rounds)
         if index + 1 < rounds:

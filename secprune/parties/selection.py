@@ -20,8 +20,9 @@ from secprune.errors import ConfigurationError
 from secprune.files import file_digest
 from secprune.ids import sha256
 from secprune.parties.client import check_model
-from secprune.parties.coordinator import COUNTS_FILE, require_counts
+from secprune.parties.coordinator import require_counts
 from secprune.parties.progress import Progress, Stopwatch, silent
+from secprune.parties.sums import COUNTS_FILE
 from secprune.privacy.labels import PrivacyLabel, privacy_label
 from secprune.pruning.checkpoint import write_pruned_checkpoint
 from secprune.pruning.selection import final_mask, magnitude_key, tie_seed, zero_vote_share

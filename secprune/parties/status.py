@@ -11,11 +11,12 @@ from secprune.parties.aggregator import Aggregator
 from secprune.parties.bfv.aggregator import BfvAggregator
 from secprune.parties.bfv.client import BfvClient
 from secprune.parties.bfv.key_holder import KeyHolder
-from secprune.parties.client import masks_are_ready
-from secprune.parties.coordinator import COUNTS_FILE, Coordinator
+from secprune.parties.coordinator import Coordinator
 from secprune.parties.pairwise.aggregator import PairwiseAggregator
 from secprune.parties.pairwise.client import PairwiseClient
+from secprune.parties.report_words import contents_of, report_is_ready
 from secprune.parties.session import REPORT_OF
+from secprune.parties.sums import SUM_FILE
 
 if TYPE_CHECKING:
     from secprune.parties.session import Session
@@ -84,7 +85,7 @@ def _current_round(session: Session) -> int:
     for index in range(session.task.rounds):
         here = session.at_round(index)
         if session.card.role == "coordinator":
-            done = (here.work / COUNTS_FILE).exists()
+            done = (here.work / SUM_FILE[here.task.privacy.payload]).exists()
         else:
             done = any(m.phase == last[session.card.role] for m in here.journal.outbox())
         if not done:
@@ -96,12 +97,13 @@ def _standing(session: Session, reported: list[str]) -> tuple[str, str]:
     """How far this party is in the round, and what it waits for."""
     progress = f"{len(reported)} of {session.task.n_max} clients reported"
     if session.card.role == "coordinator":
-        if (session.work / COUNTS_FILE).exists():
-            return "counts ready", "secprune coordinator select"
+        payload = session.task.privacy.payload
+        if (session.work / SUM_FILE[payload]).exists():
+            return f"{'counts' if payload == 'counts' else 'sums'} ready", "secprune coordinator select"
         coordinator = Coordinator(session.at_round(session.round.index))  # which has read nothing yet
         coordinator.look()
         return progress, coordinator.waiting_for()
-    if session.card.role == "client" and not masks_are_ready(session) and session.name not in reported:
+    if session.card.role == "client" and not report_is_ready(session) and session.name not in reported:
         return "not pruned yet", "secprune client prune"
     phases = {message.phase for message in session.journal.outbox()}
     match session.task.protocol.name:
@@ -122,7 +124,7 @@ def _additive_standing(
         return progress, Aggregator(session, arrived=reported).waiting_for()
     if session.name in reported:
         return "report submitted", "the aggregators"
-    return "pruning masks ready, not submitted", "secprune client submit"
+    return f"{contents_of(session).what} ready, not submitted", "secprune client submit"
 
 
 def _pairwise_standing(session: Session, phases: set[str], progress: str) -> tuple[str, str]:

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec import Struct
 
 from secprune.messages.types import Report, RoundNames, SealedKey
-from secprune.packing import Chunk, Layout, PackedMatrix, Words
-from secprune.protocols.bfv.terms import parameters_of
+from secprune.protocols.payloads import payload_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from secprune.crypto.identity import Identity
+    from secprune.packing import Chunk, Layout, Words
+    from secprune.protocols.payloads import Vectors, Votes
     from secprune.task import MatrixSpec, Task
 
 
@@ -40,16 +41,21 @@ class Round:
         """What a message of this round begins with."""
         return {"task_id": self.task_id, "round": self.index}
 
+    @property
+    def payload(self) -> Votes | Vectors:
+        """What its reports hold."""
+        return payload_of(self.task)
+
+    @property
+    def weights(self) -> int:
+        """Weights that it is about."""
+        return sum(m.rows * m.columns for m in self.matrices)
+
     @classmethod
     def of(cls, task: Task, index: int = 0) -> Round:
         """One round of a task; one-shot pruning has only the first."""
         matrices = task.round_matrices(index)
-        packed = [
-            PackedMatrix(m.name, m.rows, m.columns, task.pruning.row_budget(m.columns)) for m in matrices
-        ]
-        # A word is 64 bits on the wire, but for `bfv`, where it is a coefficient of a plaintext.
-        digits = parameters_of(task).digits if task.protocol.name == "bfv" else None
-        return cls(task, task.task_id, index, matrices, Layout.of(packed, n_max=task.n_max, digits=digits))
+        return cls(task, task.task_id, index, matrices, payload_of(task).layout(task, matrices))
 
 
 class ReportSecrets(Struct, frozen=True, kw_only=True):

@@ -12,6 +12,8 @@ _WIRE = np.dtype("<u8")
 
 def words_to_bytes(words: Words) -> memoryview:
     """Wire form of words, without a copy on little-endian machines."""
+    if not words.size:  # of which numpy gives no view
+        return memoryview(b"")
     return np.ascontiguousarray(words.astype(_WIRE, copy=False)).data.cast("B")
 
 

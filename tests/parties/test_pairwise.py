@@ -23,10 +23,10 @@ from secprune.messages.pairwise import (
     ShareList,
     SurvivorList,
 )
-from secprune.parties import schedule
-from secprune.parties.client import chunk_words
+from secprune.parties import report_words, schedule
 from secprune.parties.coordinator import RoundResult
 from secprune.parties.pairwise import client as client_party
+from secprune.parties.report_words import chunk_words
 from secprune.parties.session import PHASE_OF
 from secprune.protocols.pairwise import client as client_states
 from secprune.pruning.tensorfile import TensorFile
@@ -151,7 +151,7 @@ def test_rounds_of_the_iterative_schedule_are_sums_of_their_own(root, monkeypatc
 
 def test_clients_are_told_when_a_round_of_the_iterative_schedule_gives_no_sum(root, monkeypatch):
     study = _by_blocks(root, monkeypatch)
-    monkeypatch.setattr(client_party, "chunk_words", lambda masks, chunk: chunk_words(masks, chunk) + _ONE)
+    monkeypatch.setattr(report_words, "chunk_words", lambda masks, chunk: chunk_words(masks, chunk) + _ONE)
     outcomes = study.run_pairwise(timeout_s=5)
     assert isinstance(outcomes.pop("adder-0"), RemoteMisbehaviourError)
     assert {type(outcome) for outcome in outcomes.values()} == {TooFewPartiesError}
@@ -246,7 +246,7 @@ def test_a_report_that_opens_to_something_else_is_missing_and_its_client_named(w
 @pytest.mark.parametrize("excess", [0, 1, 3, 2**63])
 def test_what_is_no_pruning_mask_is_not_released_and_no_client_is_named(world, monkeypatch, excess):
     """Under masks the aggregator sees that somebody lied, and cannot see who."""
-    honest = client_party.chunk_words
+    honest = report_words.chunk_words
 
     def words(masks, chunk):
         found = honest(masks, chunk)
@@ -254,7 +254,7 @@ def test_what_is_no_pruning_mask_is_not_released_and_no_client_is_named(world, m
             found[0, 3] += np.uint64(excess)
         return found
 
-    monkeypatch.setattr(client_party, "chunk_words", words)
+    monkeypatch.setattr(report_words, "chunk_words", words)
     world.run_until_quiet()
     if not excess:
         assert_sum_of(world, *world.study.clients)

@@ -41,10 +41,10 @@ from secprune.messages.pairwise import (
     SurvivorList,
 )
 from secprune.messages.types import Cohort, Vote
-from secprune.parties.client import chunk_words
+from secprune.parties import report_words
 from secprune.parties.coordinator import RoundResult
-from secprune.parties.pairwise import client as client_party
 from secprune.parties.pairwise.client import reveal_context
+from secprune.parties.report_words import chunk_words
 from secprune.protocols.pairwise.aggregator import list_digest
 from secprune.protocols.pairwise.keys import Binding, commitment, mask_key
 from secprune.storage.journal import Journal
@@ -219,7 +219,7 @@ def _journal(world, task_id):
 
 def test_a_sum_that_is_refused_does_not_forbid_the_next_task(root, monkeypatch):
     world = _small_world(root)
-    monkeypatch.setattr(client_party, "chunk_words", lambda masks, chunk: chunk_words(masks, chunk) + _ONE)
+    monkeypatch.setattr(report_words, "chunk_words", lambda masks, chunk: chunk_words(masks, chunk) + _ONE)
     world.run_until_quiet()
     assert isinstance(world.aggregator.outcome, RemoteMisbehaviourError)
     with _journal(world, world.round.task_id) as journal:

@@ -66,7 +66,7 @@ def test_the_shares_of_a_cohort_add_up_to_the_plain_counts(study, seed):
             (words[client][chunk.index] for client in study.clients), np.zeros(chunk.shape, np.uint64)
         )
         np.testing.assert_array_equal(add_shares(chunk, aggregates), plain)
-        counts = unshard(chunk, aggregates, cohort_size=len(study.clients))
+        counts = unshard(chunk, aggregates, payload=round_.payload, cohort_size=len(study.clients))
         assert int(counts.max()) <= len(study.clients)
 
 

@@ -14,9 +14,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from secprune.ids import short
-from secprune.parties.client import MASKS_FILE
-from secprune.parties.coordinator import counts_dtype
+from secprune.parties.report_words import MASKS_FILE
 from secprune.parties.selection import FINAL_MASK_FILE
+from secprune.parties.sums import counts_dtype
 from secprune.protocols.api import Round
 from secprune.pruning.selection import final_mask, magnitude_key, magnitude_mask, tie_seed
 from secprune.pruning.tensorfile import CheckpointFiles

@@ -41,6 +41,7 @@ from msgspec import Struct
 
 from secprune.errors import ConfigurationError
 from secprune.ids import sha256
+from secprune.vectors import Limbs
 
 FAILURE_BITS = 128
 """A coefficient of an honest sum is decrypted wrongly with probability at most 2^-128."""
@@ -126,14 +127,17 @@ class Parameters(Struct, frozen=True, kw_only=True, cache_hash=True):
         return sha256(b"secprune/bfv/parameters/v1\0" + msgspec.json.encode(self, order="sorted"))
 
 
-def choose_parameters(*, clients: int, key_holders: int, blind: bool, weights: int) -> Parameters:
-    """The parameters with the fewest bits per weight; of equal ones those of the smallest degree.
+def choose_parameters(
+    *, clients: int, key_holders: int, blind: bool, weights: int, values: int = 0
+) -> Parameters:
+    """The parameters with the fewest bits per weight (or value); of equal ones those of the smallest degree.
 
     Args:
         clients: in the roster.
         key_holders: 1 or more; the simple form has one.
         blind: whether the key holders shall not see the sum.
         weights: of the whole model; flooding noise is measured for all of them together.
+        values: in all vectors of a report, if it holds vectors (`secprune.vectors`) and not counters of weights.
 
     Raises:
         ConfigurationError: so many clients or weights fit into no ring.
@@ -143,25 +147,27 @@ def choose_parameters(*, clients: int, key_holders: int, blind: bool, weights: i
             f"a key holder that decrypts the sum itself is alone, not one of {key_holders}",
             hint='use key_holder = "blind" with several key holders',
         )
-    found = _choose(clients, key_holders, blind, weights)
+    found = _choose(clients, key_holders, blind, weights, values)
     if found is None:
         raise ConfigurationError(
             f"no ring of at most {max(MAX_MODULUS_BITS)} coefficients holds the sum of {clients} clients with "
-            f"{key_holders} {'blind ' if blind else ''}key holder(s) and {weights} weights",
+            f"{key_holders} {'blind ' if blind else ''}key holder(s) and {values or weights} "
+            f"{'values' if values else 'weights'}",
             hint="use the protocol additive or pairwise, which have no such bound",
         )
     return found
 
 
 @functools.lru_cache(maxsize=64)
-def _choose(clients: int, key_holders: int, blind: bool, weights: int) -> Parameters | None:
+def _choose(clients: int, key_holders: int, blind: bool, weights: int, values: int) -> Parameters | None:
     candidates = []
     for ring in _rings(blind):
-        budget = _Budget(ring, clients, key_holders, weights)
+        budget = _Budget(ring, clients, key_holders, weights, values)
         for digits in range(1, 64):
             bits = budget.first_bits(digits)
             if bits is not None:
-                cost = (2 * bits + ring.second.bit_length()) / digits
+                spent = 2 * bits + ring.second.bit_length()
+                cost = spent * budget.limbs(digits) if values else spent / digits
                 candidates.append((cost, ring.degree, -digits, digits, budget))
     for *_, digits, budget in sorted(candidates, key=lambda one: one[:3]):
         found = budget.parameters(digits)
@@ -202,9 +208,17 @@ class _Budget:
     clients: int
     key_holders: int
     weights: int
+    values: int
+
+    def limbs(self, digits: int) -> int:
+        """Coefficients of one value, if vectors are sent; 0 if the coefficients have no room for one bit of each."""
+        room = (self.clients + 1) ** digits
+        return Limbs.below(room, n_max=self.clients).count if room > 2 * self.clients else 0
 
     def first_bits(self, digits: int) -> int | None:
         """Bits of q1, if everything fits."""
+        if self.values and not self.limbs(digits):
+            return None
         ring, flood = self.ring, self.flood_bits(digits)
         bits = self.least(digits).bit_length()
         total = bits + ring.special.bit_length() + ring.second.bit_length()
@@ -251,9 +265,8 @@ class _Budget:
         """Bits of each of the four terms of a key holder's flooding noise; 0 without any."""
         if not self.ring.second:
             return 0
-        coefficients = (
-            self.weights / digits * (1 + 1 / 32) + 64 * self.ring.degree
-        )  # with the padding of chunks
+        sent = self.values * self.limbs(digits) if self.values else self.weights / digits
+        coefficients = sent * (1 + 1 / 32) + 64 * self.ring.degree  # with the padding of chunks
         distance = math.sqrt(coefficients) * self.noise * math.sqrt(_FISHER_INFORMATION / 4)
         return math.ceil(FLOODING_BITS + math.log2(distance))
 

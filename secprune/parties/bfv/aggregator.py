@@ -395,7 +395,13 @@ class BfvAggregator:
                     for holder, (message, cipher) in products.items()
                 ]
                 total = decode(planes[0], parts, terms.parameters, words=chunk.words).reshape(chunk.shape)
-                check_sum(chunk, total, cohort_size=len(state.members), culprits=shared.CULPRITS)
+                check_sum(
+                    chunk,
+                    total,
+                    payload=round_.payload,
+                    cohort_size=len(state.members),
+                    culprits=shared.CULPRITS,
+                )
                 digests.append(session.exchange.put_chunk(writer.seal(chunk, total)))
                 self._progress("decoding the sum", chunk.index + 1, len(round_.layout.chunks))
         return seal_share_key(round_, session.name, content_key), tuple(digests)

@@ -1,4 +1,4 @@
-"""A client's part in a round of `bfv`: it encrypts its masks, posts them, and answers for the sum that counts them.
+"""A client's part in a round of `bfv`: it encrypts its report, posts it, and answers for the sum that counts it.
 
 Encryption draws fresh randomness, so what is made once is kept: sealed chunks stand in the client's own
 directory before they are sent, and a retry sends these bytes.
@@ -17,16 +17,16 @@ from secprune.crypto.bfv.hashing import LinearHash as Hash
 from secprune.crypto.seal import TAG_BYTES
 from secprune.errors import LocalMisuseError, TooFewPartiesError
 from secprune.exchange.api import ChunkMissingError
-from secprune.files import file_digest, private_directory, read_bytes, write_atomically
+from secprune.files import private_directory, read_bytes, write_atomically
 from secprune.ids import sha256, short
 from secprune.messages.bfv import CiphertextSum, EncryptedReport, LinearHash, Opening
 from secprune.parties.bfv import shared
-from secprune.parties.client import MASKS_FILE, SubmitResult, chunk_words
+from secprune.parties.client import SubmitResult
 from secprune.parties.progress import Progress, Stopwatch, silent
 from secprune.parties.release import check_release, record_counted
+from secprune.parties.report_words import contents_of, open_report, report_digest, require_report
 from secprune.protocols.bfv import client as protocol
 from secprune.protocols.bfv.terms import message_digest
-from secprune.storage.masks import MaskFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,14 +62,13 @@ class BfvClient:
         """Take part until the aggregator has asked to open a sum with this client's report.
 
         Raises:
-            LocalMisuseError: there are no pruning masks, or they have changed since they were encrypted.
+            LocalMisuseError: there is nothing to report, or it has changed since it was encrypted.
             TooFewPartiesError: the aggregator went on without this client.
             RemoteMisbehaviourError: aggregator or key holders showed something that honest software never
                 shows; nothing more is sent.
             NotReadyError: patience ran out; the same command goes on where this one stopped.
         """
-        if not (self._session.work / MASKS_FILE).exists():
-            raise LocalMisuseError("there are no pruning masks yet", hint="run `secprune client prune` first")
+        require_report(self._session)
         self._session.send()
         report = self._session.sent(EncryptedReport)
         if report is not None and isinstance(self._state, protocol.Encrypted):
@@ -173,12 +172,13 @@ class BfvClient:
         return private_directory(self._session.work / f"encrypted-{short(keys)}") / f"{chunk.index:06d}.chunk"
 
     def _content_key(self, keys: str) -> shared.ContentKey:
-        """The key that the report's chunks are sealed under; it belongs to these very pruning masks."""
-        digest = file_digest(self._session.work / MASKS_FILE).encode()
+        """The key that the report's chunks are sealed under; it belongs to this very content."""
+        digest = report_digest(self._session).encode()
         if self._session.journal.secret("digest of the pruning masks", lambda: digest) != digest:
             raise LocalMisuseError(
-                "the pruning masks have changed since their report was begun; only one counts in a round",
-                hint="restore the masks, or ask the coordinator for a new task",
+                f"the {contents_of(self._session).what} have changed since their report was begun; only one counts in "
+                "a round",
+                hint="restore the file, or ask the coordinator for a new task",
             )
         context = shared.report_context(self._terms, self._session.name, keys)
         return shared.content_key(self._session, f"report under {keys}", [context])
@@ -188,7 +188,7 @@ class BfvClient:
         session, round_, terms = self._session, self._session.round, self._terms
         key = self._content_key(keys)
         cipher = shared.chunk_cipher(session, key.key, shared.report_context(terms, session.name, keys))
-        masks = MaskFile(session.work / MASKS_FILE, round_.matrices, task_id=round_.task_id)
+        contents = open_report(session)
         chunks = [c for c in round_.layout.chunks if not self._chunk_path(keys, c).exists()]
         if chunks and session.journal.has_secret(_SENDING.format(keys)):
             raise LocalMisuseError(
@@ -200,7 +200,7 @@ class BfvClient:
         if shares is None:  # they were read to come here
             raise ChunkMissingError("a key share is not in the exchange any more")
         arguments = (terms.parameters, shared.joint_key(session, terms, shares), terms.key_context)
-        words = (chunk_words(masks, chunk) for chunk in chunks)
+        words = (contents.words(chunk) for chunk in chunks)
         with self._watch.phase("protect"):
             work = Work(_encryptor, arguments)
             encrypted = session.workers.map(work, words, count=len(chunks))
@@ -250,7 +250,7 @@ class BfvClient:
         return SubmitResult(
             report=self._own_report(),
             bytes_sent=size,
-            bits_per_weight=round(8 * size / session.round.layout.weights, 4),
+            bits_per_weight=round(8 * size / session.round.weights, 4),
             chunks=len(chunks),
             seconds=self._watch.seconds,
         )

@@ -329,7 +329,13 @@ class KeyHolder:
         decrypted = session.workers.map(work, self._sum_items(message, cipher), count=len(chunks))
         for chunk, words in zip(chunks, decrypted, strict=True):
             total = words.reshape(chunk.shape)
-            check_sum(chunk, total, cohort_size=len(message.members), culprits=shared.CULPRITS)
+            check_sum(
+                chunk,
+                total,
+                payload=round_.payload,
+                cohort_size=len(message.members),
+                culprits=shared.CULPRITS,
+            )
             digests.append(session.exchange.put_chunk(writer.seal(chunk, total)))
             self._progress("opening the sum", chunk.index + 1, len(chunks))
         members, sealed = message.members, seal_share_key(round_, session.name, content_key)

@@ -87,7 +87,7 @@ class UnmaskedSum:
 
         Raises:
             ChunkMissingError: a chunk is not in the exchange.
-            RemoteMisbehaviourError: the sum is not one of pruning masks, or the exchange altered a chunk.
+            RemoteMisbehaviourError: the sum is not one of honest reports, or the exchange altered a chunk.
         """
         written = []
         for place, chunk in enumerate(self._round.layout.chunks[shard.first : shard.end]):
@@ -99,7 +99,13 @@ class UnmaskedSum:
                 ),
             )
             self._masking.take_off(chunk, total)
-            check_sum(chunk, total, cohort_size=len(self._reports), culprits="one of the counted clients")
+            check_sum(
+                chunk,
+                total,
+                payload=self._round.payload,
+                cohort_size=len(self._reports),
+                culprits="one of the counted clients",
+            )
             written.append(self._exchange.put_chunk(self._writer.seal(chunk, total)))
         self._exchange.flush()
         return join_digests(written)

@@ -17,7 +17,6 @@ from secprune.crypto.entropy import random_bytes
 from secprune.crypto.seal import KEY_BYTES, TAG_BYTES, ChunkCipher, seal_secret
 from secprune.errors import LocalMisuseError, TooFewPartiesError
 from secprune.exchange.api import ChunkMissingError
-from secprune.files import file_digest
 from secprune.ids import sha256
 from secprune.messages.codec import decode, encode
 from secprune.messages.pairwise import (
@@ -35,16 +34,16 @@ from secprune.messages.pairwise import (
 )
 from secprune.messages.types import SealedKey
 from secprune.packing import WORD_BYTES
-from secprune.parties.client import MASKS_FILE, SubmitResult, chunk_words
+from secprune.parties.client import SubmitResult
 from secprune.parties.progress import Progress, Stopwatch, silent
 from secprune.parties.release import check_release, record_counted
+from secprune.parties.report_words import contents_of, open_report, require_report
 from secprune.protocols.pairwise import client as protocol
 from secprune.protocols.pairwise.aggregator import list_digest
 from secprune.protocols.pairwise.keys import Binding, report_context
 from secprune.protocols.pairwise.masks import Masking
 from secprune.protocols.pairwise.terms import Terms
 from secprune.protocols.words import words_to_bytes
-from secprune.storage.masks import MaskFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,14 +84,13 @@ class PairwiseClient:
         """Take part until this client's shares are revealed.
 
         Raises:
-            LocalMisuseError: there are no pruning masks, or they have changed since they were submitted.
+            LocalMisuseError: there is nothing to report, or it has changed since it was submitted.
             TooFewPartiesError: the aggregator's list does not have this client.
             RemoteMisbehaviourError: the aggregator or a peer sent something that honest software never
                 sends; nothing is revealed.
             NotReadyError: patience ran out; the same command goes on where this one stopped.
         """
-        if not (self._session.work / MASKS_FILE).exists():
-            raise LocalMisuseError("there are no pruning masks yet", hint="run `secprune client prune` first")
+        require_report(self._session)
         self._session.send()
         self._step(protocol.Begin())
         if isinstance(self._state, protocol.Masked):
@@ -249,15 +247,14 @@ class PairwiseClient:
         """Mask and seal all words and put them into the exchange; the same bytes whenever it is done."""
         assert isinstance(state, protocol.Masked)  # noqa: S101 - for the type checker
         session, round_ = self._session, self._session.round
-        path = session.work / MASKS_FILE
-        # Other pruning masks under the same keystreams would tell the difference of the two.
-        digest = file_digest(path).encode()
+        contents = open_report(session)
+        # Other contents under the same keystreams would tell the difference of the two.
+        digest = contents.digest.encode()
         if session.journal.secret("digest of the pruning masks", lambda: digest) != digest:
             raise LocalMisuseError(
-                "the pruning masks have changed since their report was begun; only one counts in a round",
-                hint="restore the masks, or ask the coordinator for a new task",
+                f"the {contents_of(session).what} have changed since their report was begun; only one counts in a round",
+                hint="restore the file, or ask the coordinator for a new task",
             )
-        masks = MaskFile(path, round_.matrices, task_id=round_.task_id)
         masking = Masking(round_, Binding(round_, state.keys), protocol.masks_of(self._terms, state))
         context = report_context(session.round, session.name, state.shares)
 
@@ -272,7 +269,7 @@ class PairwiseClient:
         digests = []
         with self._watch.phase("protect"):
             for chunk in round_.layout.chunks:
-                words = chunk_words(masks, chunk)
+                words = contents.words(chunk)
                 masking.put_on(chunk, words)
                 data = cipher.seal(chunk.index, words_to_bytes(words))
                 digests.append(session.exchange.put_chunk(data))
@@ -303,7 +300,7 @@ class PairwiseClient:
         return SubmitResult(
             report=self._own("masked-reports"),
             bytes_sent=size,
-            bits_per_weight=round(8 * size / self._session.round.layout.weights, 4),
+            bits_per_weight=round(8 * size / self._session.round.weights, 4),
             chunks=len(chunks),
             seconds=self._watch.seconds,
         )

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from secprune.crypto.seal import KEY_BYTES, ChunkCipher, Context, open_secret, seal_secret
 from secprune.errors import RemoteMisbehaviourError
 from secprune.messages.types import AggregateShare, SealedKey
-from secprune.packing import row_sums, unpack
 from secprune.protocols.words import words_from_bytes, words_to_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    import numpy.typing as npt
+
     from secprune.crypto.identity import Identity
-    from secprune.packing import Chunk, Counts, Words
+    from secprune.packing import Chunk, Words
     from secprune.protocols.api import Round
+    from secprune.protocols.payloads import Payload
 
 
 def add_shares(chunk: Chunk, shares: Iterable[Words]) -> Words:
@@ -81,47 +83,41 @@ class AggregateReader:
         return words_from_bytes(self._cipher.open(chunk.index, data), chunk, sender=self._aggregator)
 
 
-def check_sum(chunk: Chunk, total: Words, *, cohort_size: int, culprits: str) -> None:
-    """Refuse, before it is released, a sum that is not one of pruning masks. Run by who sees the whole sum.
+def check_sum(chunk: Chunk, total: Words, *, payload: Payload, cohort_size: int, culprits: str) -> None:
+    """Refuse, before it is released, a sum that is not one of honest reports. Run by who sees the whole sum.
 
     Args:
         chunk: of the sum.
         total: its words, (groups, columns).
+        payload: of the round.
         cohort_size: clients in it.
         culprits: who can have brought it about, for people.
 
     Raises:
-        RemoteMisbehaviourError: counts above the cohort, or rows with too many or too few votes.
+        RemoteMisbehaviourError: no honest reports have such a sum, see `Payload.read`.
     """
-    try:
-        unshard(chunk, [total], cohort_size=cohort_size)
-    except RemoteMisbehaviourError:
+    if payload.read(chunk, total, cohort_size=cohort_size) is None:
         raise RemoteMisbehaviourError(
-            f"the sum of chunk {chunk.index} is not one of {cohort_size} pruning masks: {culprits} sent something "
+            f"the sum of chunk {chunk.index} is not one of {cohort_size} {payload.what}: {culprits} sent something "
             "else, and nobody can say which",
             party=culprits,
-            hint="nothing was released; the protocol additive checks each client's report",
-        ) from None
+            hint="nothing was released; the protocol additive checks each client's report, where that can be done",
+        )
 
 
-def unshard(chunk: Chunk, shares: Sequence[Words], *, cohort_size: int) -> Counts:
-    """Put the sum together and check it as far as it can be checked: (rows, columns) counts.
+def unshard(chunk: Chunk, shares: Sequence[Words], *, payload: Payload, cohort_size: int) -> npt.NDArray[Any]:
+    """Put the sum together, check it as far as it can be checked, and read it: (rows, columns), see `Payload.read`.
 
-    Every count must be at most the cohort's size and, if the local pruner fixes row_k, every row must hold
-    cohort_size * row_k votes. That shows *that* somebody cheated after the reports were checked, not who.
+    That shows *that* somebody cheated after the reports were checked, not who.
 
     Raises:
-        RemoteMisbehaviourError: the shares do not add up to a sum of pruning masks.
+        RemoteMisbehaviourError: the shares do not add up to a sum of honest reports.
     """
-    words = add_shares(chunk, shares)
-    slab = chunk.slab
-    rows = chunk.end_row - chunk.first_row
-    counts = unpack(words, base=slab.base, digits=slab.digits, rows=rows)
-    due = chunk.row_sum_targets(cohort_size)
-    if (due is not None and np.any(row_sums(words) != due)) or int(counts.max()) > cohort_size:
+    found = payload.read(chunk, add_shares(chunk, shares), cohort_size=cohort_size)
+    if found is None:
         raise RemoteMisbehaviourError(
-            f"the aggregators' shares of chunk {chunk.index} do not add up to a sum of {cohort_size} pruning masks",
+            f"the aggregators' shares of chunk {chunk.index} do not add up to a sum of {cohort_size} {payload.what}",
             party="the aggregators",
-            hint="no counts were written; compare the aggregators' records of this round",
+            hint="no sum was written; compare the aggregators' records of this round",
         )
-    return counts
+    return found

@@ -5,6 +5,10 @@ aggregators. All of them together sum to a public constant for an honest report,
 beyond that. What it catches: any net excess or deficit in a row group. What it does not: a +5/-5 pair in
 one row group (the counts are then wrong, and no single client's privacy is touched), and an aggregator
 that lies about its words.
+
+Slabs without a row budget have no such constant. Their words would tell every aggregator how many weights a client
+prunes in each row, and nothing could be checked with them, so they are never opened. Where no slab has a budget the
+vector of words is empty: it is sealed all the same, and says that its aggregator could read the report.
 """
 
 from __future__ import annotations
@@ -16,13 +20,14 @@ import numpy as np
 from secprune.crypto.seal import KEY_BYTES, ChunkCipher, Context, open_secret, seal_secret
 from secprune.errors import RemoteMisbehaviourError
 from secprune.messages.types import Parcel, SealedKey
+from secprune.packing import row_sums
 from secprune.protocols.words import vector_from_bytes, words_to_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from secprune.crypto.identity import Identity
-    from secprune.packing import Layout, Words
+    from secprune.packing import Chunk, Layout, Words
     from secprune.protocols.api import Round
 
 
@@ -74,9 +79,19 @@ def open_row_sums(
     return vector_from_bytes(data, row_group_count(round_.layout), sender=sender)
 
 
+def opened_words(chunk: Chunk, share: Words) -> Words:
+    """What an aggregator opens of its share of a chunk: one word for each row group, or none without a row budget.
+
+    Args:
+        chunk: of the report.
+        share: the aggregator's, (groups, columns).
+    """
+    return np.zeros(0, np.uint64) if chunk.slab.row_k is None else row_sums(share)
+
+
 def row_group_count(layout: Layout) -> int:
-    """Row groups of all slabs: how many words an aggregator opens for a report."""
-    return sum(slab.groups for slab in layout.slabs)
+    """Row groups of all slabs with a row budget: how many words an aggregator opens for a report."""
+    return sum(slab.groups for slab in layout.slabs if slab.row_k is not None)
 
 
 def row_sum_fault(layout: Layout, opened: Sequence[Words]) -> str:
@@ -84,23 +99,20 @@ def row_sum_fault(layout: Layout, opened: Sequence[Words]) -> str:
 
     Args:
         layout: of the round.
-        opened: one (row groups,) vector from each aggregator.
+        opened: one (row groups,) vector from each aggregator, of the slabs that have a row budget.
 
     Returns:
         "" if they fit, else which rows of which matrix do not.
     """
     total: Words = np.add.reduce(np.stack(opened), axis=0)  # (row groups,), wraps modulo 2^64
-    due, start = [], 0
-    for chunk in layout.chunks:
-        sums = total[start : start + chunk.groups]
-        targets = chunk.row_sum_targets()
-        due.append(sums if targets is None else targets)  # where no number is due, any is right
-        start += chunk.groups
-    wrong = np.flatnonzero(total != np.concatenate(due))
+    targets = [due for chunk in layout.chunks if (due := chunk.row_sum_targets()) is not None]
+    if not targets:
+        return ""
+    wrong = np.flatnonzero(total != np.concatenate(targets))
     if not len(wrong):
         return ""
     group = int(wrong[0])
-    for slab in layout.slabs:
+    for slab in (slab for slab in layout.slabs if slab.row_k is not None):
         if group < slab.groups:
             first = group * slab.digits
             matrix, low, high = next(slab.pieces(first, min(first + slab.digits, slab.rows)))

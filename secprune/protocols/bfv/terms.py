@@ -35,6 +35,7 @@ def parameters_of(task: Task) -> Parameters:
         key_holders=len(task.names("key-holder")),
         blind=task.protocol.key_holder == "blind",
         weights=sum(m.rows * m.columns for m in task.model.matrices),
+        values=sum(task.vectors.values()),
     )
 
 

@@ -1,0 +1,146 @@
+"""What a client's report is made of: a file in its own directory, and words of it, chunk by chunk.
+
+| payload | file | made by |
+|---|---|---|
+| counts | `pruning-masks.safetensors` | local pruning |
+| square-sums | `statistics.safetensors` | the statistics of its patients |
+
+The three clients (of one message, of `pairwise`, of `bfv`) differ in how they protect words, not in where they take
+them from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from secprune.errors import LocalMisuseError
+from secprune.files import file_digest
+from secprune.packing import pack
+from secprune.protocols.payloads import Vectors
+from secprune.storage.masks import MaskFile
+from secprune.storage.statistics import StatisticsFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from secprune.packing import Chunk, Words
+    from secprune.parties.session import Session
+    from secprune.vectors import Limbs
+
+MASKS_FILE = "pruning-masks.safetensors"
+STATISTICS_FILE = "statistics.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """The file that a report is made of, and what is in it, for people."""
+
+    file: str
+    what: str
+
+
+_MASKS = Contents(MASKS_FILE, "pruning masks")
+_STATISTICS = Contents(STATISTICS_FILE, "statistics")
+
+
+class ReportWords(Protocol):
+    """The words of one report, before they are protected."""
+
+    @property
+    def digest(self) -> str:
+        """Of the whole file: secrets of a report belong to it."""
+
+    def words(self, chunk: Chunk) -> Words:
+        """Words of one chunk, (groups, columns); the caller owns them.
+
+        Raises:
+            LocalMisuseError: the file was damaged or made by other software.
+        """
+
+
+def contents_of(session: Session) -> Contents:
+    """What reports of this task are made of."""
+    return _MASKS if session.task.privacy.payload == "counts" else _STATISTICS
+
+
+def report_is_ready(session: Session) -> bool:
+    """Whether there is what this client is to report in this round."""
+    return _path(session).exists()
+
+
+def require_report(session: Session) -> None:
+    """Refuse to go on before there is something to report.
+
+    Raises:
+        LocalMisuseError: there is nothing yet.
+    """
+    if not report_is_ready(session):
+        raise LocalMisuseError(
+            f"there are no {contents_of(session).what} yet", hint="run `secprune client prune` first"
+        )
+
+
+def report_digest(session: Session) -> str:
+    """Digest of the file that the report is made of."""
+    return file_digest(_path(session))
+
+
+def open_report(session: Session) -> ReportWords:
+    """Start reading what this client reports in this round.
+
+    Raises:
+        LocalMisuseError: the file is of another task, or does not have the form of this one.
+    """
+    path, round_ = _path(session), session.round
+    if isinstance(round_.payload, Vectors):
+        return _VectorWords(path, StatisticsFile(path, session.task), round_.payload.limbs)
+    return _MaskWords(path, MaskFile(path, round_.matrices, task_id=round_.task_id))
+
+
+def _path(session: Session) -> Path:
+    return session.work / contents_of(session).file
+
+
+@dataclass(frozen=True, slots=True)
+class _MaskWords:
+    path: Path
+    masks: MaskFile
+
+    @property
+    def digest(self) -> str:
+        return file_digest(self.path)
+
+    def words(self, chunk: Chunk) -> Words:
+        return chunk_words(self.masks, chunk)
+
+
+@dataclass(frozen=True, slots=True)
+class _VectorWords:
+    path: Path
+    statistics: StatisticsFile
+    limbs: Limbs
+
+    @property
+    def digest(self) -> str:
+        return file_digest(self.path)
+
+    def words(self, chunk: Chunk) -> Words:
+        pieces = [
+            self.limbs.encode(self.statistics.vector(matrix.name), low, high)
+            for matrix, low, high in chunk.slab.pieces(chunk.first_row, chunk.end_row)
+        ]
+        return np.concatenate(pieces)
+
+
+def chunk_words(masks: MaskFile, chunk: Chunk) -> Words:
+    """Pack the pruning-mask rows that one chunk covers: (groups, columns)."""
+    slab = chunk.slab
+    pieces = [
+        masks.checked_rows(matrix, low, high)
+        for matrix, low, high in slab.pieces(chunk.first_row, chunk.end_row)
+    ]
+    bits = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+    return pack(bits, base=slab.base, digits=slab.digits)

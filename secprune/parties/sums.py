@@ -1,0 +1,102 @@
+"""The coordinator's file of a sum, written chunk by chunk as the sum is put together.
+
+| payload | file | tensors |
+|---|---|---|
+| counts | `counts.safetensors` | of each matrix, (rows, columns): votes to prune, unsigned |
+| square-sums | `sums.safetensors` | of each vector, I64 (length,) |
+
+The metadata has `task_id`, `kind` (`counts` or `sums`) and `cohort`, the number of clients in the sum.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from secprune.protocols.payloads import Vectors
+from secprune.pruning.tensorfile import write_tensor_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+    from secprune.packing import Chunk, Layout, Words
+    from secprune.parties.session import Session
+    from secprune.pruning.tensorfile import TensorFileWriter
+    from secprune.task.privacy import Payload
+    from secprune.vectors import Limbs
+
+COUNTS_FILE = "counts.safetensors"
+SUMS_FILE = "sums.safetensors"
+SUM_FILE: dict[Payload, str] = {"counts": COUNTS_FILE, "square-sums": SUMS_FILE}
+"""Which file a task's sum stands in, by payload."""
+
+
+class SumWriter(Protocol):
+    """Takes the chunks of a sum in layout order."""
+
+    def write(self, chunk: Chunk, rows: npt.NDArray[Any]) -> None:
+        """Write what `Payload.read` gave of a chunk."""
+
+
+@contextmanager
+def open_sum_writer(session: Session, *, cohort: int) -> Iterator[SumWriter]:
+    """Write the sum of a round into this party's directory: all of it, or nothing.
+
+    Args:
+        session: the coordinator's.
+        cohort: clients in the sum.
+    """
+    round_, payload = session.round, session.round.payload
+    path = session.work / SUM_FILE[session.task.privacy.payload]
+    metadata = {"task_id": round_.task_id, "cohort": str(cohort)}
+    if isinstance(payload, Vectors):
+        vectors = [(name, "I64", (length,)) for name, length in session.task.vectors.items()]
+        with write_tensor_file(path, vectors, metadata=metadata | {"kind": "sums"}) as file:
+            yield _VectorsWriter(file, payload.limbs, cohort)
+    else:
+        kind, dtype = counts_dtype(round_.layout)
+        matrices = [(m.name, kind, (m.rows, m.columns)) for m in round_.matrices]
+        with write_tensor_file(path, matrices, metadata=metadata | {"kind": "counts"}) as file:
+            yield _CountsWriter(file, dtype)
+
+
+def counts_dtype(layout: Layout) -> tuple[str, type[np.uint8 | np.uint16]]:
+    """Narrowest type that holds a count of this roster, as safetensors and numpy name it."""
+    return ("U8", np.uint8) if layout.n_max <= np.iinfo(np.uint8).max else ("U16", np.uint16)
+
+
+@dataclass(slots=True)
+class _CountsWriter:
+    file: TensorFileWriter
+    dtype: type[np.unsignedinteger[Any]]
+
+    def write(self, chunk: Chunk, rows: npt.NDArray[Any]) -> None:
+        counts, offset = rows.astype(self.dtype, copy=False), 0
+        for matrix, low, high in chunk.slab.pieces(chunk.first_row, chunk.end_row):
+            self.file.write(matrix.name, counts[offset : offset + high - low], first_row=low)
+            offset += high - low
+
+
+@dataclass(slots=True)
+class _VectorsWriter:
+    """A vector whose limbs lie in several chunks is kept until the last of them: at most one is."""
+
+    file: TensorFileWriter
+    limbs: Limbs
+    cohort: int
+    pending: list[Words] = field(default_factory=list)
+
+    def write(self, chunk: Chunk, rows: npt.NDArray[Any]) -> None:
+        offset = 0
+        for matrix, low, high in chunk.slab.pieces(chunk.first_row, chunk.end_row):
+            self.pending.append(rows[offset : offset + high - low])
+            offset += high - low
+            if high == matrix.rows:
+                sums = self.limbs.decode(np.concatenate(self.pending), cohort=self.cohort)
+                self.file.write(matrix.name, sums.view(np.uint64))
+                self.pending = []

@@ -1,0 +1,118 @@
+"""What a report holds, and so what a sum of reports must look like and how it is read.
+
+`Votes`    counters of pruning masks, packed (`secprune.packing`)
+`Vectors`  statistics, as they are (`secprune.vectors`)
+
+Whatever differs between payloads after a client's own file and before the coordinator's stands here: the layout of a
+round, and the check that everybody makes who sees a whole sum.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from secprune.packing import Layout, PackedMatrix, row_sums, unpack
+from secprune.protocols.bfv.terms import parameters_of
+from secprune.vectors import ONE_WORD, Limbs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from secprune.packing import Chunk, Words
+    from secprune.task import MatrixSpec, Task
+
+
+class Payload(Protocol):
+    """One kind of content of reports."""
+
+    @property
+    def what(self) -> str:
+        """What is summed, for people: "pruning masks"."""
+
+    def layout(self, task: Task, matrices: Sequence[MatrixSpec]) -> Layout:
+        """How the reports of a round lie in slabs and chunks."""
+
+    def read(self, chunk: Chunk, total: Words, *, cohort_size: int) -> npt.NDArray[Any] | None:
+        """Read a chunk of the sum of `cohort_size` reports, after checking it as far as it can be checked.
+
+        Args:
+            chunk: of the sum.
+            total: its words, (groups, columns).
+            cohort_size: clients in it.
+
+        Returns:
+            (rows, columns) of the chunk's slab, unsigned; None if no honest reports have such a sum.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Votes:
+    """Pruning masks. Every count is at most the cohort's size; with a row budget, every row holds that many each."""
+
+    @property
+    def what(self) -> str:
+        """What is summed."""
+        return "pruning masks"
+
+    def layout(self, task: Task, matrices: Sequence[MatrixSpec]) -> Layout:
+        """Slabs of masks (see `Payload`)."""
+        packed = [
+            PackedMatrix(m.name, m.rows, m.columns, task.pruning.row_budget(m.columns)) for m in matrices
+        ]
+        # A word is 64 bits on the wire, but for `bfv`, where it is a coefficient of a plaintext.
+        digits = parameters_of(task).digits if task.protocol.name == "bfv" else None
+        return Layout.of(packed, n_max=task.n_max, digits=digits)
+
+    def read(self, chunk: Chunk, total: Words, *, cohort_size: int) -> npt.NDArray[Any] | None:
+        """Counts of votes (see `Payload`)."""
+        slab, rows = chunk.slab, chunk.end_row - chunk.first_row
+        counts = unpack(total, base=slab.base, digits=slab.digits, rows=rows)
+        due = chunk.row_sum_targets(cohort_size)
+        is_sum = (due is None or (row_sums(total) == due).all()) and int(counts.max()) <= cohort_size
+        return counts if is_sum else None
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """Statistics. Nothing but the range of the sum can be checked: cohort times what one client may send."""
+
+    limbs: Limbs
+
+    @property
+    def what(self) -> str:
+        """What is summed."""
+        return "clients' statistics"
+
+    def layout(self, task: Task, matrices: Sequence[MatrixSpec]) -> Layout:  # noqa: ARG002 - the same in every round
+        """Slabs of vectors, the limbs of each one above the other (see `Payload`)."""
+        packed = [PackedMatrix(name, self.limbs.count, length, None) for name, length in task.vectors.items()]
+        return Layout.of(packed, n_max=task.n_max, digits=1)
+
+    def read(self, chunk: Chunk, total: Words, *, cohort_size: int) -> npt.NDArray[Any] | None:
+        """Sums of limbs (see `Payload`); `Limbs.decode` makes values of those of a whole vector."""
+        offset = 0
+        for _, low, high in chunk.slab.pieces(chunk.first_row, chunk.end_row):
+            piece = total[offset : offset + high - low]
+            if not self.limbs.is_sum(piece, cohort=cohort_size, low=low):
+                return None
+            offset += high - low
+        return total
+
+
+@functools.lru_cache(maxsize=8)
+def payload_of(task: Task) -> Votes | Vectors:
+    """What the reports of a task hold.
+
+    Raises:
+        ConfigurationError: sums of so many clients fit into no ring of `bfv`.
+    """
+    if task.privacy.payload == "counts":
+        return Votes()
+    if task.protocol.name != "bfv":
+        return Vectors(ONE_WORD)
+    parameters = parameters_of(task)
+    return Vectors(Limbs.below(parameters.base**parameters.digits, n_max=task.n_max))
