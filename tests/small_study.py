@@ -93,6 +93,7 @@ class SmallStudy:
         policy = {
             "min_clients": self.task.protocol.min_clients,
             "protocols": [self.task.protocol.name],
+            "payloads": ["counts", "square-sums", "square-sums-without-noise"],
             **policy,
         }
         content = {"task": "../task.toml", "exchange": "../exchange", "policy": policy}

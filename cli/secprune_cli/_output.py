@@ -27,6 +27,9 @@ DirectoryOption = Annotated[
         "--dir", "-d", help="This party's own directory (keys, party.toml, journal).", show_default="."
     ),
 ]
+DeviceOption = Annotated[
+    str, typer.Option(help="Where to compute: auto (an accelerator if there is one), cpu, cuda or cuda:N.")
+]
 HERE = Path()
 
 

@@ -30,7 +30,10 @@ TiesOption = Annotated[
 ]
 ActivationsOption = Annotated[
     str,
-    typer.Option(help="sequential (of the pruned model, as Wanda) or dense.", rich_help_panel="How to prune"),
+    typer.Option(
+        help="sequential (of the pruned model, as Wanda; the default) or dense (where patients are protected, always).",
+        rich_help_panel="How to prune",
+    ),
 ]
 ScheduleOption = Annotated[
     str, typer.Option(help="one-shot, or iterative: one secure sum a block.", rich_help_panel="How to prune")

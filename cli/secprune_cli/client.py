@@ -6,11 +6,7 @@ from typing import Annotated
 
 import typer
 
-from secprune_cli._output import HERE, DirectoryOption, JsonOption, progress_bars, show
-
-DeviceOption = Annotated[
-    str, typer.Option(help="Where to compute: auto (an accelerator if there is one), cpu, cuda or cuda:N.")
-]
+from secprune_cli._output import HERE, DeviceOption, DirectoryOption, JsonOption, progress_bars, show
 
 TimeoutOption = Annotated[
     float | None,
@@ -38,13 +34,13 @@ def check(directory: DirectoryOption = HERE, as_json: JsonOption = False) -> Non
 def prune(
     directory: DirectoryOption = HERE, device: DeviceOption = "auto", as_json: JsonOption = False
 ) -> None:
-    """Compute this site's pruning masks from its notes. Nothing leaves the directory."""
-    from secprune.parties import client
+    """Compute what this site reports from its notes: pruning masks, or noised statistics. Nothing leaves the directory."""
+    from secprune.parties import schedule
     from secprune.parties.session import open_session
 
     with open_session(directory, "client") as session, progress_bars() as progress:
-        result = client.prune(session, device=device, progress=progress)
-    show(result, as_json=as_json, title="Pruning masks ready")
+        result = schedule.prune(session, device=device, progress=progress)
+    show(result, as_json=as_json, title="Ready to submit")
 
 
 @app.command()

@@ -10,7 +10,21 @@ import typer
 
 from secprune.errors import LocalMisuseError
 from secprune.task import ProtocolName
-from secprune_cli._output import HERE, DirectoryOption, JsonOption, progress_bars, show
+from secprune_cli._output import HERE, DeviceOption, DirectoryOption, JsonOption, progress_bars, show
+from secprune_cli._privacy import (
+    ClipOption,
+    ColludersOption,
+    DeltaOption,
+    EpsilonOption,
+    FlipOption,
+    PayloadOption,
+    RecentringOption,
+    ReferenceOption,
+    UnitOption,
+    VoteNoiseOption,
+    activations_for,
+    privacy_options,
+)
 from secprune_cli._pruning import (
     DEFAULTS,
     ActivationsOption,
@@ -70,7 +84,7 @@ def init(
     server_comparison: ServerComparisonOption = DEFAULTS.server_comparison,
     pattern: PatternOption = DEFAULTS.pattern,
     ties: TiesOption = DEFAULTS.ties,
-    activations: ActivationsOption = DEFAULTS.activations,
+    activations: ActivationsOption = "",
     schedule: ScheduleOption = DEFAULTS.schedule,
     weight_scaling: WeightScalingOption = DEFAULTS.weight_scaling,
     max_zero_vote_share: Annotated[
@@ -79,9 +93,19 @@ def init(
             help="Largest share of pruned weights that nobody voted for.", rich_help_panel="How to prune"
         ),
     ] = DEFAULTS.max_zero_vote_share,
+    payload: PayloadOption = "counts",
+    epsilon: EpsilonOption = None,
+    delta: DeltaOption = "0.000001",
+    unit: UnitOption = "patient",
+    reference_file: ReferenceOption = None,
+    clip: ClipOption = None,
+    colluders: ColludersOption = None,
+    recentring: RecentringOption = "0",
+    vote_noise: VoteNoiseOption = None,
+    flip: FlipOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make and sign the task that all parties agree on. Hand TASK and TASK.sig to everybody."""
+    """Make and sign the task that all parties agree on. Hand TASK, TASK.sig and, if there is one, TASK.reference to all."""
     from secprune.parties.study import StudyOptions, init_study
 
     try:
@@ -104,14 +128,62 @@ def init(
             server_comparison=server_comparison,
             pattern=pattern,
             ties=ties,
-            activations=activations,
+            activations=activations_for(activations, epsilon, payload),
             schedule=schedule,
             weight_scaling=weight_scaling,
             max_zero_vote_share=max_zero_vote_share,
         ),
     )
-    result = init_study(directory, model=model, cards=cards, output=output, options=options)
+    wishes = privacy_options(
+        payload=payload,
+        epsilon=epsilon,
+        delta=delta,
+        unit=unit,
+        reference=reference_file,
+        clip=clip,
+        colluders=colluders,
+        recentring=recentring,
+        vote_noise=vote_noise,
+        flip=flip,
+    )
+    result = init_study(directory, model=model, cards=cards, output=output, options=options, wishes=wishes)
     show(result, as_json=as_json, title="Task made")
+
+
+@app.command()
+def reference(
+    model: Annotated[Path, typer.Option(help="Directory of the model that the task will prune.")],
+    text: Annotated[
+        Path,
+        typer.Option(
+            help="Public text, of the kind that hospitals' notes are, if there is any: .txt, .jsonl, or a directory. Never "
+            "private notes: nothing protects it."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--out", help="File to write.")],
+    sequence_length: Annotated[
+        int, typer.Option(help="Tokens in a window, as in the task.")
+    ] = DEFAULTS.sequence_length,
+    max_windows: Annotated[
+        int, typer.Option(help="Windows of one document, at most.")
+    ] = DEFAULTS.max_windows,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Take feature statistics of public text: the reference for tasks with --epsilon, and the public-only baseline."""
+    from secprune.parties.public_reference import make_reference
+
+    with progress_bars() as progress:
+        result = make_reference(
+            model,
+            text,
+            output,
+            sequence_length=sequence_length,
+            max_windows=max_windows,
+            device=device,
+            progress=progress,
+        )
+    show(result, as_json=as_json, title="Public reference made")
 
 
 @app.command()
@@ -143,14 +215,20 @@ def run(
 def select(
     output: Annotated[Path, typer.Option("--out", help="Directory to write the pruned checkpoint to.")],
     directory: DirectoryOption = HERE,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory for the public-only baseline: the model pruned by the public reference alone."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Prune the most voted weights and write the pruned checkpoint with its provenance."""
+    """Write the final mask and the pruned checkpoint with its provenance."""
     from secprune.parties.selection import select as take
     from secprune.parties.session import open_session
 
     with open_session(directory, "coordinator") as session, progress_bars() as progress:
-        result = take(session, output, progress=progress)
+        result = take(session, output, baseline=baseline, progress=progress)
     show(result, as_json=as_json, title="Pruned model written")
 
 

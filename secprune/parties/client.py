@@ -29,8 +29,11 @@ from secprune.storage.masks import write_masks
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from torch import Tensor
+
     from secprune.parties.session import Session
     from secprune.pruning.local import LocalPruning
+    from secprune.pruning.offload import Blocks
     from secprune.task import Task
 
 
@@ -63,6 +66,7 @@ class PruneResult(Struct, frozen=True, kw_only=True):
         peak_memory_mib: the most that this process has held in memory so far.
         thin_modules: modules, mostly of experts, whose masks rest on few tokens or none, and how many.
         seconds: by what was done.
+        patients: whose notes they are, or documents where these are protected; None where nobody is.
     """
 
     notes: int
@@ -73,6 +77,7 @@ class PruneResult(Struct, frozen=True, kw_only=True):
     peak_memory_mib: int
     thin_modules: dict[str, int]
     seconds: dict[str, float]
+    patients: int | None = None
 
 
 class SubmitResult(Struct, frozen=True, kw_only=True):
@@ -159,7 +164,17 @@ class LocalWork:
         )
 
 
-def start_pruning(session: Session, device: str) -> LocalWork:
+@dataclass(frozen=True, slots=True)
+class OpenedNotes:
+    """This site's notes, cut into calibration windows, and the decoder blocks of the task's model."""
+
+    notes: int
+    windows: Tensor
+    device: str
+    blocks: Blocks
+
+
+def open_notes(session: Session, device: str) -> OpenedNotes:
     """Read this site's notes and what is needed of the model. Needs torch and transformers (extra `prune`).
 
     Decoder blocks stay on disk until their turn comes, if the checkpoint allows it.
@@ -171,7 +186,6 @@ def start_pruning(session: Session, device: str) -> LocalWork:
     """
     from secprune.pruning.calibration import pack_windows  # noqa: PLC0415 - torch, only where a model runs
     from secprune.pruning.devices import choose_device  # noqa: PLC0415
-    from secprune.pruning.local import LocalPruning  # noqa: PLC0415
     from secprune.pruning.models import load_tokenizer  # noqa: PLC0415
     from secprune.pruning.notes import read_notes  # noqa: PLC0415
     from secprune.pruning.offload import open_blocks  # noqa: PLC0415
@@ -186,8 +200,16 @@ def start_pruning(session: Session, device: str) -> LocalWork:
         sequence_length=pruning.sequence_length,
         max_windows=pruning.max_windows,
     )
-    blocks = open_blocks(directory, device=where)
-    return LocalWork(len(notes), len(windows), str(where), LocalPruning(blocks, windows, pruning=pruning))
+    return OpenedNotes(len(notes), windows, str(where), open_blocks(directory, device=where))
+
+
+def start_pruning(session: Session, device: str) -> LocalWork:
+    """Make this site's local pruner ready; see `open_notes` for what it raises."""
+    from secprune.pruning.local import LocalPruning  # noqa: PLC0415 - torch, only where a model runs
+
+    opened = open_notes(session, device)
+    pruning = LocalPruning(opened.blocks, opened.windows, pruning=session.task.pruning)
+    return LocalWork(opened.notes, len(opened.windows), opened.device, pruning)
 
 
 def prune(session: Session, *, device: str = "auto", progress: Progress = silent) -> PruneResult:

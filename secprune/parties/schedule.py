@@ -1,4 +1,4 @@
-"""The rounds of a task, for each party: one (one-shot), or one for each decoder block (iterative).
+"""The rounds of a task, for each party: one (one-shot), one for each decoder block (iterative), or two (recentring).
 
 In the iterative schedule a client prunes one block, submits, waits for the agreed mask of that block, and
 goes on with activations under it; aggregators and coordinator do one round after the other. Running a
@@ -14,8 +14,9 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
+from secprune.errors import ConfigurationError
 from secprune.parties import client
 from secprune.parties.aggregator import Aggregator, AggregatorResult
 from secprune.parties.bfv.aggregator import BfvAggregator
@@ -23,11 +24,13 @@ from secprune.parties.bfv.client import BfvClient
 from secprune.parties.bfv.key_holder import KeyHolder, KeyHolderResult
 from secprune.parties.coordinator import Coordinator, RoundResult
 from secprune.parties.one_task import check_one_task
-from secprune.parties.outcome import await_outcome, publish_outcome
+from secprune.parties.outcome import await_outcome, await_sums, publish_outcome, publish_sums
 from secprune.parties.pairwise.aggregator import PairwiseAggregator
 from secprune.parties.pairwise.client import PairwiseClient
+from secprune.parties.private_pruning import prune_privately, take_raw_sums
 from secprune.parties.progress import Progress, Stopwatch, add_seconds, silent
 from secprune.parties.release import check_participation
+from secprune.parties.released_statistics import ReleasedStatistics
 from secprune.parties.report_words import MASKS_FILE, report_is_ready
 from secprune.parties.selection import round_masks
 from secprune.parties.session import REPORT_OF
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from secprune.parties.session import Patience, Session
+    from secprune.task import Task
 
 
 class ClientResult(Struct, frozen=True, kw_only=True):
@@ -55,9 +59,30 @@ def take_part(
     client.check(session)
     if session.task.pruning.schedule == "iterative":
         return _take_part_by_blocks(session, patience, device, progress)
+    if session.task.rounds > 1:
+        return _take_part_with_recentring(session, patience, device, progress)
     ready = report_is_ready(session)
-    pruned = None if ready else client.prune(session, device=device, progress=progress)
+    pruned = None if ready else prune(session, device=device, progress=progress)
     return ClientResult(rounds=1, prune=pruned, submit=submit(session, patience, progress=progress))
+
+
+def prune(session: Session, *, device: str = "auto", progress: Progress = silent) -> client.PruneResult:
+    """Compute what this client reports, as the task has it: masks of its notes, or noised statistics of its patients.
+
+    Raises:
+        ConfigurationError: the task has several rounds; or as `client.prune` and `private_pruning.prune_privately`.
+        LocalMisuseError: likewise.
+    """
+    if session.task.rounds > 1:
+        raise ConfigurationError(
+            "this task has several rounds, each on the outcome of the one before",
+            hint="run `secprune client run`",
+        )
+    if session.task.privacy.patients is not UNSET:
+        return prune_privately(session, device=device, progress=progress)
+    if session.task.privacy.payload == "square-sums":
+        return take_raw_sums(session, device=device, progress=progress)
+    return client.prune(session, device=device, progress=progress)
 
 
 def submit(session: Session, patience: Patience, *, progress: Progress = silent) -> client.SubmitResult:
@@ -104,18 +129,41 @@ def _take_part_by_blocks(
                 work.pruning.go_on(
                     index, {m.name: agreed.rows(m.name).view(np.bool_) for m in here.round.matrices}
                 )
-    size = sum(result.bytes_sent for result in sent)
-    weights = sum(m.rows * m.columns for m in session.task.model.matrices)
     return ClientResult(
         rounds=rounds,
         prune=work.result(session.task, watch.seconds),
-        submit=client.SubmitResult(
-            report=sent[-1].report,
-            bytes_sent=size,
-            bits_per_weight=round(8 * size / weights, 4),
-            chunks=sum(result.chunks for result in sent),
-            seconds=add_seconds(result.seconds for result in sent),
-        ),
+        submit=_all_sent(session.task, sent),
+    )
+
+
+def _take_part_with_recentring(
+    session: Session, patience: Patience, device: str, progress: Progress
+) -> ClientResult:
+    """Two rounds of square-sums: the second one about what the first has found.
+
+    Statistics of patients are not kept from one to the other, so they are computed twice.
+    """
+    pruned, sent = None, []
+    for index in range(session.task.rounds):
+        here = session.at_round(index)
+        if not report_is_ready(here):
+            before = [await_sums(session.at_round(i), patience) for i in range(index)]
+            centre = ReleasedStatistics(session, before).square_means
+            pruned = prune_privately(here, device=device, progress=progress, centre=centre)
+        sent.append(submit(here, patience, progress=progress))
+    return ClientResult(rounds=session.task.rounds, prune=pruned, submit=_all_sent(session.task, sent))
+
+
+def _all_sent(task: Task, sent: Sequence[client.SubmitResult]) -> client.SubmitResult:
+    """What was sent in all rounds together."""
+    size = sum(result.bytes_sent for result in sent)
+    weights = sum(m.rows * m.columns for m in task.model.matrices)
+    return client.SubmitResult(
+        report=sent[-1].report,
+        bytes_sent=size,
+        bits_per_weight=round(8 * size / weights, 4),
+        chunks=sum(result.chunks for result in sent),
+        seconds=add_seconds(result.seconds for result in sent),
     )
 
 
@@ -192,6 +240,8 @@ def drive(
         results.append(Coordinator(here, close_after_s=close_after_s, progress=progress).run(waiting))
         if session.task.pruning.schedule == "iterative":
             publish_outcome(here, round_masks(here))
+        elif index + 1 < session.task.rounds:
+            publish_sums(here)
         witness(here)
     return RoundResult(
         task_id=session.round.task_id,

@@ -1,6 +1,7 @@
-"""After the round: counts to final pruning mask to pruned checkpoint. Run by the coordinator.
+"""After the round: from what was released to the final pruning mask and the pruned checkpoint. Run by the coordinator.
 
-Every party that has the counts and the public model computes the same mask, bit for bit.
+Every party that has the counts and the public model computes the same mask, bit for bit. A mask of noised statistics is
+Wanda's, computed in floating point from whole numbers that all have in common.
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from secprune import __version__
-from secprune.errors import ConfigurationError
+from secprune.errors import ConfigurationError, LocalMisuseError
 from secprune.files import file_digest
 from secprune.ids import sha256
 from secprune.parties.client import check_model
 from secprune.parties.coordinator import require_counts
+from secprune.parties.private_pruning import open_reference
 from secprune.parties.progress import Progress, Stopwatch, silent
+from secprune.parties.released_statistics import ReleasedStatistics, StatisticsFacts, released_by
 from secprune.parties.sums import COUNTS_FILE
 from secprune.privacy.labels import PrivacyLabel, privacy_label
 from secprune.pruning.checkpoint import write_pruned_checkpoint
@@ -30,10 +33,11 @@ from secprune.pruning.tensorfile import CheckpointFiles, TensorFile
 from secprune.storage.masks import MaskFile, write_masks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from secprune.parties.session import Session
+    from secprune.pruning.reference import Reference
     from secprune.task import MatrixSpec, Task
 
 _log = logging.getLogger(__name__)
@@ -42,6 +46,7 @@ VotesOf = Callable[[str], tuple[npt.NDArray[Any], int]]
 """Votes to prune of a matrix by its name, and the clients counted."""
 
 FINAL_MASK_FILE = "final-pruning-mask.safetensors"
+BASELINE_FILE = "public-only-mask.safetensors"
 PROVENANCE_FILE = "secprune.json"
 
 
@@ -66,6 +71,22 @@ class Provenance(Struct, frozen=True, kw_only=True):
     pruned_per_matrix: dict[str, str]
     zero_vote_share: str
     privacy: PrivacyLabel
+    statistics: StatisticsFacts | None = None
+    baseline: Baseline | None = None
+
+
+class Baseline(Struct, frozen=True, kw_only=True):
+    """The public-only baseline: the mask of the public reference, without any private data.
+
+    Attributes:
+        reference: digest of the reference.
+        documents: that it is made of.
+        mask_agreement: share of weights that the final mask treats as the baseline does.
+    """
+
+    reference: str
+    documents: int
+    mask_agreement: float
 
 
 class SelectResult(Struct, frozen=True, kw_only=True):
@@ -79,6 +100,8 @@ class SelectResult(Struct, frozen=True, kw_only=True):
     zero_votes: int
     seconds: dict[str, float]
     warning: str = ""
+    statistics: StatisticsFacts | None = None
+    baseline: Baseline | None = None
 
 
 class _Tally:
@@ -91,32 +114,49 @@ class _Tally:
         return Fraction(self.zero_votes, max(1, self.pruned))
 
 
-def select(session: Session, output: Path, *, progress: Progress = silent) -> SelectResult:
-    """Take the most voted weights of each group and write the final mask and the pruned checkpoint.
+def select(
+    session: Session, output: Path, *, baseline: Path | None = None, progress: Progress = silent
+) -> SelectResult:
+    """Write the final mask and the pruned checkpoint: of the most voted weights of each group, or of summed statistics.
+
+    Args:
+        session: the coordinator's.
+        output: directory of the pruned checkpoint.
+        baseline: directory of one that is pruned by the public reference alone, if wanted.
+        progress: told of matrices.
 
     Raises:
-        LocalMisuseError: there are no counts yet (of every round), or `output` exists.
-        ConfigurationError: the model here is not the task's, or too many pruned weights had no vote.
+        LocalMisuseError: nothing was released yet (in every round), or `output` exists; or no baseline can be made.
+        ConfigurationError: the model or the reference here is not the task's, or too many pruned weights had no vote.
     """
-    votes = _Votes([session.at_round(index) for index in range(session.task.rounds)])
     task, watch = session.task, Stopwatch()
+    outcome = _outcome(session)
     source = session.path(session.config.model, "the model")
+    reference = None if task.privacy.statistics is UNSET else open_reference(session)
+    if baseline is not None and reference is None:
+        raise LocalMisuseError(
+            "this task has no public reference, so there is no public-only baseline",
+            hint="leave --baseline out",
+        )
     with watch.phase("verify model"):
         check_model(task, source)
-    weights, tally = CheckpointFiles(source), _Tally()
+    tally = _Tally()
     mask_path = session.work / FINAL_MASK_FILE
     with watch.phase("select"):
-        masks = _final_masks(task, task.model.matrices, votes.of, weights)
         write_masks(
             mask_path,
-            _counted(task, masks, tally),
+            _counted(task, outcome.masks(source), tally),
             task.model.matrices,
             task_id=session.round.task_id,
             each=lambda _name, _mask: progress(
-                "selecting the most voted weights", len(tally.per_matrix), len(task.model.matrices)
+                "selecting weights", len(tally.per_matrix), len(task.model.matrices)
             ),
         )
     final = MaskFile(mask_path, task.model.matrices, task_id=session.round.task_id)
+    compared = None
+    if reference is not None:
+        with watch.phase("compare with public text alone"):
+            compared = _public_only(session, reference, source, final, baseline)
     mask_digest = file_digest(mask_path)
     provenance = Provenance(
         secprune=__version__,
@@ -125,29 +165,23 @@ def select(session: Session, output: Path, *, progress: Progress = silent) -> Se
         model=task.model.name,
         weights_digest=task.model.weights_digest,
         protocol=task.protocol.name,
-        cohort_size=votes.smallest_cohort,
+        cohort_size=outcome.cohort,
         clients_enrolled=task.n_max,
         sparsity=task.pruning.sparsity,
         server_comparison=task.pruning.server_comparison,
         pattern=task.pruning.pattern,
         ties=task.pruning.ties,
         weight_scaling=task.pruning.weight_scaling,
-        counts_digest=votes.digest(),
+        counts_digest=outcome.digest(),
         mask_digest=mask_digest,
         pruned_per_matrix=tally.per_matrix,
         zero_vote_share=str(tally.zero_vote_share),
-        privacy=privacy_label(task, cohort_size=votes.smallest_cohort),
+        privacy=privacy_label(task, cohort_size=outcome.cohort),
+        statistics=outcome.facts,
+        baseline=compared,
     )
     with watch.phase("write model"):
-        write_pruned_checkpoint(
-            source,
-            output,
-            lambda name: final.rows(name).view(np.bool_),
-            [(m.name, m.rows, m.columns) for m in task.model.matrices],
-            {PROVENANCE_FILE: msgspec.json.format(msgspec.json.encode(provenance), indent=2)},
-            transposed=[m.name for m in task.model.matrices if m.transposed],
-            scaled_by=votes.of if task.pruning.weight_scaling else None,
-        )
+        _write_model(task, source, output, final, provenance, outcome)
     warning = _warning(task, tally)
     if warning:
         _log.warning("%s", warning)
@@ -160,7 +194,68 @@ def select(session: Session, output: Path, *, progress: Progress = silent) -> Se
         zero_votes=tally.zero_votes,
         seconds=watch.seconds,
         warning=warning,
+        statistics=outcome.facts,
+        baseline=compared,
     )
+
+
+def _write_model(
+    task: Task,
+    source: Path,
+    output: Path,
+    masks: MaskFile,
+    provenance: Struct,
+    outcome: _Votes | _Statistics | None,
+) -> None:
+    votes_of = outcome.of if isinstance(outcome, _Votes) and task.pruning.weight_scaling else None
+    write_pruned_checkpoint(
+        source,
+        output,
+        lambda name: masks.rows(name).view(np.bool_),
+        [(m.name, m.rows, m.columns) for m in task.model.matrices],
+        {PROVENANCE_FILE: msgspec.json.format(msgspec.json.encode(provenance), indent=2)},
+        transposed=[m.name for m in task.model.matrices if m.transposed],
+        scaled_by=votes_of,
+    )
+
+
+def _public_only(
+    session: Session, reference: Reference, source: Path, final: MaskFile, output: Path | None
+) -> Baseline:
+    """Compare the final mask with that of public text alone, and write the model that this prunes, if wanted."""
+    task, path = session.task, session.work / BASELINE_FILE
+    write_masks(
+        path,
+        _masks_of(task, source, reference.square_means),
+        task.model.matrices,
+        task_id=session.round.task_id,
+    )
+    masks = MaskFile(path, task.model.matrices, task_id=session.round.task_id)
+    same = sum(int(np.count_nonzero(masks.rows(m.name) == final.rows(m.name))) for m in task.model.matrices)
+    found = Baseline(
+        reference=reference.digest,
+        documents=len(reference.facts.documents),
+        mask_agreement=round(same / sum(m.rows * m.columns for m in task.model.matrices), 6),
+    )
+    if output is not None:
+        _write_model(task, source, output, masks, found, None)
+    return found
+
+
+def _masks_of(
+    task: Task, source: Path, square_means: Mapping[str, npt.NDArray[np.float64]]
+) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
+    from secprune.pruning.from_statistics import masks_of_statistics  # noqa: PLC0415 - torch, only where it is used
+    from secprune.pruning.offload import open_blocks  # noqa: PLC0415
+
+    inputs = task.privacy.of_statistics.inputs
+    return masks_of_statistics(open_blocks(source), square_means, inputs, pruning=task.pruning)
+
+
+def _outcome(session: Session) -> _Votes | _Statistics:
+    if session.task.privacy.payload == "counts":
+        return _Votes([session.at_round(index) for index in range(session.task.rounds)])
+    return _Statistics(session)
 
 
 def round_masks(session: Session) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
@@ -179,22 +274,26 @@ def round_masks(session: Session) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]
     source = session.path(session.config.model, "the model")
     if session.round.index == 0:
         check_model(task, source)
-    masks = _final_masks(task, session.round.matrices, votes.of, CheckpointFiles(source))
-    yield from _counted(task, masks, _Tally())
+    yield from _counted(task, votes.masks(source), _Tally())
 
 
 class _Votes:
     """The counts of some rounds of a task."""
 
-    def __init__(self, rounds: Iterable[Session]) -> None:
+    facts: StatisticsFacts | None = None
+
+    def __init__(self, rounds: Sequence[Session]) -> None:
+        self._task = rounds[0].task
         self._paths: list[Path] = []
         self._of: dict[str, tuple[TensorFile, int]] = {}
+        self._matrices: list[MatrixSpec] = []
         for here in rounds:
             require_counts(here)
             self._paths.append(here.work / COUNTS_FILE)
             counts = TensorFile(self._paths[-1])
             entry = counts, int(counts.metadata["cohort"])
             self._of |= {m.name: entry for m in here.round.matrices}
+            self._matrices += here.round.matrices
 
     def of(self, name: str) -> tuple[npt.NDArray[Any], int]:
         """Votes to prune of a matrix, and the clients counted."""
@@ -202,7 +301,8 @@ class _Votes:
         return counts.rows(name), cohort
 
     @property
-    def smallest_cohort(self) -> int:
+    def cohort(self) -> int:
+        """The smallest of all rounds."""
         return min(cohort for _, cohort in self._of.values())
 
     def digest(self) -> str:
@@ -210,13 +310,35 @@ class _Votes:
         digests = [file_digest(path) for path in self._paths]
         return digests[0] if len(digests) == 1 else sha256("\n".join(digests).encode())
 
+    def masks(self, source: Path) -> Iterator[tuple[str, npt.NDArray[np.bool_], npt.NDArray[Any] | None]]:
+        """Name, final pruning mask and counts of each matrix of the model in `source`."""
+        return _final_masks(self._task, self._matrices, self.of, CheckpointFiles(source))
+
+
+class _Statistics:
+    """The sums of statistics of all rounds of a task."""
+
+    def __init__(self, session: Session) -> None:
+        self._task = session.task
+        self._released = ReleasedStatistics(session, released_by(session, session.task.rounds))
+        self.facts, self.cohort = self._released.facts, self._released.cohort
+
+    def digest(self) -> str:
+        """Of the files of sums, as of those of counts."""
+        return self._released.digest()
+
+    def masks(self, source: Path) -> Iterator[tuple[str, npt.NDArray[np.bool_], npt.NDArray[Any] | None]]:
+        """Name and final pruning mask of each matrix of the model in `source`; no votes."""
+        for name, mask in _masks_of(self._task, source, self._released.square_means):
+            yield name, mask, None
+
 
 def _final_masks(
     task: Task,
     matrices: Iterable[MatrixSpec],
     votes_of: VotesOf,
     weights: CheckpointFiles,
-) -> Iterator[tuple[str, npt.NDArray[np.bool_], npt.NDArray[Any]]]:
+) -> Iterator[tuple[str, npt.NDArray[np.bool_], npt.NDArray[Any] | None]]:
     """Name, final pruning mask and counts of each matrix; the public model's magnitudes may break ties."""
     for m in matrices:
         dtype, _ = weights.entry(m.name)
@@ -239,11 +361,13 @@ def _warning(task: Task, tally: _Tally) -> str:
 
 
 def _counted(
-    task: Task, masks: Iterator[tuple[str, npt.NDArray[np.bool_], npt.NDArray[Any]]], tally: _Tally
+    task: Task, masks: Iterator[tuple[str, npt.NDArray[np.bool_], npt.NDArray[Any] | None]], tally: _Tally
 ) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
     """Pass the masks on and tally them; raises after the last one, so that no mask file comes about."""
     for name, mask, counts in masks:
-        zero_votes, pruned = zero_vote_share(counts, mask)
+        zero_votes, pruned = (
+            (0, int(np.count_nonzero(mask))) if counts is None else zero_vote_share(counts, mask)
+        )
         tally.zero_votes += zero_votes
         tally.pruned += pruned
         tally.per_matrix[name] = f"{pruned}/{mask.size}"

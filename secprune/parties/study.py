@@ -11,12 +11,15 @@ from msgspec import Struct
 from secprune.crypto.entropy import random_bytes
 from secprune.crypto.envelope import sign
 from secprune.errors import ConfigurationError, LocalMisuseError
-from secprune.files import SHARED_FILE, write_atomically
+from secprune.files import SHARED_FILE, read_bytes, write_atomically
 from secprune.messages.types import TaskSignature
 from secprune.parties.config import IDENTITY_FILE, JOURNAL_FILE
+from secprune.parties.private_pruning import check_reference, reference_file
+from secprune.parties.study_privacy import NO_PRIVACY, PrivacyOptions, privacy_spec
 from secprune.privacy.guarantee import check_claims
 from secprune.protocols.api import Round
 from secprune.pruning.checkpoint import tokenizer_digest, weights_digest
+from secprune.pruning.reference import read_reference
 from secprune.storage.journal import Journal
 from secprune.storage.keyfile import read_card, read_identity
 from secprune.task import (
@@ -28,6 +31,7 @@ from secprune.task import (
     ProtocolName,
     ProtocolSpec,
     PruningSpec,
+    StatisticsSpec,
     Task,
     check_task,
 )
@@ -107,9 +111,7 @@ def build_task(model: ModelSpec, parties: tuple[PartySpec, ...], options: StudyO
     Raises:
         ConfigurationError: the parts do not make a valid task, or it would claim more privacy than its noise gives.
     """
-    clients = sum(p.role == "client" for p in parties)
     nonce = random_bytes(16).hex()
-    floor = options.min_clients if options.min_clients is not None else max(MIN_COHORT, 2 * clients // 3 + 1)
     try:
         task = msgspec.convert(
             msgspec.to_builtins(
@@ -117,7 +119,9 @@ def build_task(model: ModelSpec, parties: tuple[PartySpec, ...], options: StudyO
                     study=options.study or f"{model.name[:100]} {nonce[:8]}",
                     nonce=nonce,
                     protocol=ProtocolSpec(
-                        name=options.protocol, min_clients=floor, key_holder=options.key_holder
+                        name=options.protocol,
+                        min_clients=smallest_cohort(options, parties),
+                        key_holder=options.key_holder,
                     ),
                     pruning=options.pruning,
                     privacy=options.privacy,
@@ -133,6 +137,12 @@ def build_task(model: ModelSpec, parties: tuple[PartySpec, ...], options: StudyO
     check_claims(task)
     Round.of(task)  # refuses a roster that fits into no words, or into no ring
     return task
+
+
+def smallest_cohort(options: StudyOptions, parties: tuple[PartySpec, ...]) -> int:
+    """What the coordinator chose, or more than two thirds of the clients."""
+    clients = sum(p.role == "client" for p in parties)
+    return options.min_clients if options.min_clients is not None else max(MIN_COHORT, 2 * clients // 3 + 1)
 
 
 def read_roster(cards: Path) -> tuple[PartySpec, ...]:
@@ -153,12 +163,29 @@ def read_roster(cards: Path) -> tuple[PartySpec, ...]:
 
 
 def init_study(
-    directory: Path, *, model: Path, cards: Path, output: Path, options: StudyOptions
+    directory: Path,
+    *,
+    model: Path,
+    cards: Path,
+    output: Path,
+    options: StudyOptions,
+    wishes: PrivacyOptions = NO_PRIVACY,
 ) -> StudyResult:
-    """Make, sign and write a task file and its signature. Run by the coordinator.
+    """Make, sign and write a task file and its signature, and beside them a copy of its public reference.
+
+    Run by the coordinator.
+
+    Args:
+        directory: the coordinator's.
+        model: directory of the model.
+        cards: directory of all parties' cards.
+        output: task file to write.
+        options: what the coordinator chooses; `privacy` of them is made of `wishes`.
+        wishes: what is to be protected.
 
     Raises:
-        ConfigurationError: this directory's keys are not those of the coordinator in the roster.
+        ConfigurationError: this directory's keys are not those of the coordinator in the roster; or the reference was
+            made for something else.
         LocalMisuseError: a task file is there already, or a task was made for a study of that name.
     """
     if output.exists():
@@ -167,11 +194,26 @@ def init_study(
         )
     identity, card = read_identity(directory / IDENTITY_FILE)
     spec = model_spec(model, sequence_length=options.pruning.sequence_length)
-    task = build_task(spec, read_roster(cards), options)
+    parties = read_roster(cards)
+    reference = None if wishes.reference is None else read_reference(wishes.reference)
+    privacy = privacy_spec(
+        wishes,
+        None
+        if reference is None
+        else StatisticsSpec(inputs=reference.facts.inputs, reference=reference.digest),
+        clip="0" if reference is None else reference.typical_clip,
+        clients=sum(p.role == "client" for p in parties),
+        min_clients=smallest_cohort(options, parties),
+    )
+    task = build_task(spec, parties, msgspec.structs.replace(options, privacy=privacy))
     if task.coordinator != card:
         raise ConfigurationError(
             f"the card of the coordinator in {cards} is not the one whose keys lie in {directory}"
         )
+    if reference is not None and wishes.reference is not None:
+        check_reference(task, reference)
+        copy = read_bytes(wishes.reference, what="the public reference")
+        write_atomically(reference_file(output), copy, mode=SHARED_FILE)
     _take_name(directory, task)
     signature = sign(
         TaskSignature(task_id=task.task_id, study=task.study), signer=card.name, identity=identity

@@ -68,7 +68,9 @@ def log_features(square_means: Floats, reference: Floats) -> Floats:
     if not np.isfinite(square_means).all() or not square_means.any():
         return np.zeros(square_means.shape)
     x = log_square_means(square_means) - np.log(reference)
-    x = np.clip(x - np.median(x), -2 * LOG_LIMIT, 2 * LOG_LIMIT)  # a feature that is never on does not move the mean
+    x = np.clip(
+        x - np.median(x), -2 * LOG_LIMIT, 2 * LOG_LIMIT
+    )  # a feature that is never on does not move the mean
     return np.asarray(np.clip(x - x.mean(), -LOG_LIMIT, LOG_LIMIT))
 
 

@@ -7,6 +7,7 @@ import shutil
 import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tomli_w
@@ -20,6 +21,7 @@ from secprune.parties.config import PARTY_FILE
 from secprune.parties.progress import Stopwatch
 from secprune.parties.session import load_task
 from secprune.parties.study import StudyOptions, build_task
+from secprune.parties.study_privacy import NO_PRIVACY, PrivacyOptions, privacy_spec
 from secprune.task import (
     MIN_COHORT,
     KeyHolderForm,
@@ -28,15 +30,15 @@ from secprune.task import (
     PartySpec,
     ProtocolName,
     PruningSpec,
+    StatisticsSpec,
 )
+from secprune_cli._privacy import privacy_arguments
 from secprune_cli._pruning import pruning_arguments
 from secprune_cli.demo.dropouts import DropOut, Watch
-from secprune_cli.demo.material import NOTES_FILE, Hospital
+from secprune_cli.demo.material import NOTES_FILE, PATIENTS_FILE, Hospital
 from secprune_cli.demo.processes import Finished, PartyProcess
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rich.console import Console
 
     from secprune.ids import Role
@@ -46,7 +48,7 @@ _CLOSE_FLOOR_S, _BYTES_PER_S = 8, 40e6  # how long the slowest honest hospital m
 
 
 class StudyPlan(Struct, frozen=True, kw_only=True):
-    """What is to be studied."""
+    """What is to be studied; `public` text is what the reference is made of, if statistics are taken."""
 
     hospitals: list[Hospital]
     aggregators: int
@@ -55,12 +57,24 @@ class StudyPlan(Struct, frozen=True, kw_only=True):
     key_holders: int = 0
     key_holder: KeyHolderForm = "blind"
     dropouts: list[DropOut] = []
+    privacy: PrivacyOptions = NO_PRIVACY
+    public: Path | None = None
 
     @property
     def min_clients(self) -> int:
         """More than two thirds of the roster, at least three; cleartext promises nothing."""
         floor = 1 if self.protocol == "cleartext" else MIN_COHORT
         return max(floor, 2 * len(self.hospitals) // 3 + 1)
+
+    @property
+    def by_patient(self) -> bool:
+        """Whether hospitals must say of each note whom it is about."""
+        return self.privacy.epsilon is not None and self.privacy.unit == "patient"
+
+    @property
+    def takes_statistics(self) -> bool:
+        """Whether there is a public reference."""
+        return self.privacy.epsilon is not None or self.privacy.payload == "square-sums"
 
     @property
     def roster(self) -> list[tuple[str, Role]]:
@@ -81,10 +95,15 @@ def check_plan(plan: StudyPlan) -> None:
         PartySpec(role=role, name=name, signing_key=random_bytes(32), sealing_key=random_bytes(32))
         for name, role in plan.roster
     )
-    # The model is not read here; whether a pattern fits its matrices is found when the task is made.
+    # The model is not read here; whether a pattern fits its matrices is found when the task is made. Nor is there a
+    # reference yet: its place is taken by one of that matrix.
     _, columns = plan.pruning.group_pattern or (1, 1)
     matrix = MatrixSpec(name="any.weight", rows=1, columns=columns)
     digest = sha256(b"")
+    statistics = StatisticsSpec(inputs=((matrix.name,),), reference=digest) if plan.takes_statistics else None
+    privacy = privacy_spec(
+        plan.privacy, statistics, clip="1", clients=len(plan.hospitals), min_clients=plan.min_clients
+    )
     build_task(
         ModelSpec(name="any", weights_digest=digest, tokenizer_digest=digest, matrices=(matrix,)),
         parties,
@@ -94,6 +113,7 @@ def check_plan(plan: StudyPlan) -> None:
             key_holder=plan.key_holder,
             min_clients=plan.min_clients,
             pruning=plan.pruning,
+            privacy=privacy,
         ),
     )
 
@@ -123,6 +143,11 @@ class Consortium:
         """Where the pruned checkpoint is written."""
         return self.output / "pruned-model"
 
+    @property
+    def public_only_model(self) -> Path:
+        """Where the public-only baseline is written, if there is one."""
+        return self.output / "public-only-model"
+
     def run(self) -> None:
         """Keys, task, local pruning and reports, secure sum, selection.
 
@@ -137,7 +162,8 @@ class Consortium:
         with self.watch.phase("prune, protect and add"):
             self._run_round()
         with self.watch.phase("select and write"):
-            self._run("coordinator", ["coordinator", "select", "--out", str(self.pruned_model)])
+            baseline = ["--baseline", str(self.public_only_model)] if self.plan.takes_statistics else []
+            self._run("coordinator", ["coordinator", "select", "--out", str(self.pruned_model), *baseline])
 
     def _make_keys(self) -> None:
         self._say("every party makes its own keys; the coordinator collects the public cards")
@@ -155,9 +181,24 @@ class Consortium:
         if role in {"client", "coordinator"}:
             content["model"] = str(self.model)
         if role == "client":
-            content["notes"] = NOTES_FILE
-        content["policy"] = {"min_clients": self.plan.min_clients, "protocols": [self.plan.protocol]}
+            content["notes"] = PATIENTS_FILE if self.plan.by_patient else NOTES_FILE
+        content["policy"] = {
+            "min_clients": self.plan.min_clients,
+            "protocols": [self.plan.protocol],
+            **self._privacy_policy(),
+        }
         write_atomically(directory / PARTY_FILE, tomli_w.dumps(content).encode(), mode=SHARED_FILE)
+
+    def _privacy_policy(self) -> dict[str, object]:
+        """What a site allows that takes part knowingly; nothing where the defaults allow it."""
+        privacy = self.plan.privacy
+        policy: dict[str, object] = {}
+        if privacy.payload == "square-sums":
+            noised = "square-sums" if privacy.epsilon is not None else "square-sums-without-noise"
+            policy["payloads"] = ["counts", noised]
+        if privacy.epsilon is not None:
+            policy["max_epsilon"], policy["max_delta"] = privacy.epsilon, privacy.delta
+        return policy
 
     def _write_dropouts_party_files(self, watch: Watch) -> None:
         for gone in self.plan.dropouts:
@@ -177,8 +218,27 @@ class Consortium:
             "--key-holder": self.plan.key_holder,
             "--min-clients": str(self.plan.min_clients),
         }
+        if self.plan.takes_statistics:
+            options["--reference"] = str(self._make_reference())
         arguments = [part for pair in options.items() for part in pair]
+        arguments += privacy_arguments(self.plan.privacy)
         self._run("coordinator", ["coordinator", "init", *arguments, *pruning_arguments(self.plan.pruning)])
+
+    def _make_reference(self) -> Path:
+        """The public reference, of text that no hospital has to protect."""
+        reference = self.output / "coordinator" / "public-reference.safetensors"
+        self._say(f"the coordinator takes the statistics of public text ({self.plan.public})")
+        pruning = self.plan.pruning
+        options = {
+            "--model": str(self.model),
+            "--text": str(self.plan.public),
+            "--out": str(reference),
+            "--sequence-length": str(pruning.sequence_length),
+            "--max-windows": str(pruning.max_windows),
+        }
+        arguments = [part for pair in options.items() for part in pair]
+        self._run("coordinator", ["coordinator", "reference", *arguments], in_directory=False)
+        return reference
 
     def _run_round(self) -> None:
         closing = self._closing()
@@ -187,7 +247,8 @@ class Consortium:
         watch = Watch(self.output / "exchange", load_task(self.output / "task.toml"))
         self._write_dropouts_party_files(watch)
         # Block by block, or in steps, every hospital waits for all others, so all must run at once.
-        together = self.plan.pruning.schedule == "iterative" or self.plan.protocol in {"pairwise", "bfv"}
+        several = self.plan.pruning.schedule == "iterative" or self.plan.privacy.recentring != "0"
+        together = several or self.plan.protocol in {"pairwise", "bfv"}
         slots = len(self.clients) if together else min(self._cores, len(self.clients))
         waiting, busy, gone = list(self.clients), list[PartyProcess](), list(self.plan.dropouts)
         running, late = [self._start("coordinator", ["coordinator", "run"])], list(self.aggregators)
@@ -236,12 +297,15 @@ class Consortium:
         if process.arguments[1] == "run":
             self._say(f"  {process.party} {how} after {finished.seconds:.1f} s")
 
-    def _start(self, party: str, arguments: list[str], *, threads: int = 1) -> PartyProcess:
+    def _start(
+        self, party: str, arguments: list[str], *, threads: int = 1, in_directory: bool = True
+    ) -> PartyProcess:
         log = self.output / "logs" / f"{party}-{arguments[0]}-{arguments[1]}"
-        return PartyProcess(party, [*arguments, "--dir", str(self.output / party)], log=log, threads=threads)
+        directory = ["--dir", str(self.output / party)] if in_directory else []
+        return PartyProcess(party, [*arguments, *directory], log=log, threads=threads)
 
-    def _run(self, party: str, arguments: list[str]) -> None:
-        process = self._start(party, arguments, threads=self._cores)
+    def _run(self, party: str, arguments: list[str], *, in_directory: bool = True) -> None:
+        process = self._start(party, arguments, threads=self._cores, in_directory=in_directory)
         try:
             while (finished := process.poll()) is None:
                 time.sleep(_POLL_S)
