@@ -25,7 +25,7 @@ from secprune.privacy.accounting import (
     rho_of_gaussian,
     summed_rho,
 )
-from secprune.privacy.grid import NORM
+from secprune.privacy.grid import MAX_SIGMA, NORM
 from secprune.task.privacy import input_lengths
 
 if TYPE_CHECKING:
@@ -99,6 +99,11 @@ def check_claims(task: Task) -> None:
     given, patients = guarantee(task), task.privacy.patients
     if given is None or patients is UNSET:
         return
+    if task.privacy.payload == "square-sums" and max(round_variances(task)) > MAX_SIGMA**2:
+        raise ConfigurationError(
+            f"noise of multiplier {patients.noise_multiplier} would not fit into what a client sends",
+            hint="claim less privacy",
+        )
     if Fraction(given.epsilon) > Fraction(patients.epsilon):
         raise ConfigurationError(
             f"the task claims epsilon {patients.epsilon} at delta {patients.delta}, but noise of multiplier "

@@ -112,4 +112,6 @@ def record(
 
 
 def _digest(key: bytes, unit: str) -> bytes:
-    return hmac.digest(key, unit.encode(errors="surrogatepass"), hashlib.sha256)  # names of files may be no UTF-8
+    return hmac.digest(
+        key, unit.encode(errors="surrogatepass"), hashlib.sha256
+    )  # names of files may be no UTF-8
