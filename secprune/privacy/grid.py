@@ -15,6 +15,3 @@ COUNT_UNITS = 2**17
 
 VALUE_BITS = 44
 """Every value that a client sends lies in [-2^43, 2^43), noise included."""
-
-MAX_SIGMA = 2 ** (VALUE_BITS - 6)
-"""Standard deviation of one client's noise at most, where it is sent: the bound above is 32 of them away."""
