@@ -25,7 +25,7 @@ from secprune.privacy.accounting import (
     rho_of_gaussian,
     summed_rho,
 )
-from secprune.privacy.grid import NORM
+from secprune.privacy.grid import NORM, VALUE_BITS
 from secprune.task.privacy import input_lengths
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 CLIENT_LEVEL_DELTA = 1e-6
 """At which the client-level epsilon of noise on votes is given; such tasks claim none of their own."""
+
+_MAX_SIGMA = 2 ** (VALUE_BITS - 6)
+"""Standard deviation of one client's noise at most, where it is sent: the bound of what is sent is 32 of them away."""
 
 COMPLETE_UP_TO = 100
 """Clients up to which the pairwise graph is complete; a test compares it with the protocol's."""
@@ -99,6 +102,11 @@ def check_claims(task: Task) -> None:
     given, patients = guarantee(task), task.privacy.patients
     if given is None or patients is UNSET:
         return
+    if task.privacy.payload == "square-sums" and max(round_variances(task)) > _MAX_SIGMA**2:
+        raise ConfigurationError(
+            f"noise of multiplier {patients.noise_multiplier} would not fit into what a client sends",
+            hint="claim less privacy",
+        )
     if Fraction(given.epsilon) > Fraction(patients.epsilon):
         raise ConfigurationError(
             f"the task claims epsilon {patients.epsilon} at delta {patients.delta}, but noise of multiplier "

@@ -10,7 +10,7 @@ from __future__ import annotations
 from decimal import ROUND_CEILING, Context, Decimal
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from secprune.privacy.guarantee import Guarantee, guarantee, honest_parties, pairwise_helpers
 
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 _FOUR_DIGITS = Context(prec=4, rounding=ROUND_CEILING)
 
-_SPECIALTY = "It does not hide a hospital's specialty, nor anything else that is true of most of its {unit}s."
+_SPECIALTY = (
+    "A {unit} whose data several hospitals hold is one at each of them. It does not hide a hospital's specialty, nor "
+    "anything else that is true of most of its {unit}s."
+)
 _NOT_FOR_PATIENTS = (
     "Not a {unit} guarantee: one note moves many votes. It does not hide a hospital's specialty either."
 )
@@ -58,7 +61,10 @@ def privacy_label(task: Task, *, cohort_size: int | None = None) -> PrivacyLabel
             label += " Statistics are summed as they are: for tests and rehearsals only."
     elif task.privacy.mechanism == "dp-statistics":
         label = f"{_of_patients(task, given)} {hidden} {_SPECIALTY.format(unit=given.unit)}"
-        hides = f"everybody: that any one {given.unit} is among the data, up to epsilon; single {_things(task)}: {hides}"
+        whom = (
+            "everybody" if given.epsilon_collapsed is None else f"everybody, if {_who_must_be_honest(task)}"
+        )
+        hides = f"{whom}: that any one {given.unit} is among the data, up to epsilon; single {_things(task)}: {hides}"
     else:
         label = f"{_of_votes(task, given)} {hidden}"
     return PrivacyLabel(
@@ -87,9 +93,8 @@ def _of_patients(task: Task, given: Guarantee) -> str:
     promise = f"{_pair(given.epsilon, given)}-differentially private per {given.unit}, add/remove"
     if given.epsilon_collapsed is None:
         return f"{promise}, against everyone, all servers colluding included."
-    honest = honest_parties(task, task.privacy.of_patients.colluders)
     return (
-        f"{promise}, if {honest}; {_pair(given.epsilon_collapsed, given)} otherwise, against all servers and all "
+        f"{promise}, if {_who_must_be_honest(task)}; {_pair(given.epsilon_collapsed, given)} otherwise, against all servers and all "
         "other clients together."
     )
 
@@ -107,12 +112,12 @@ def _of_votes(task: Task, given: Guarantee) -> str:
 
 def _who_must_be_honest(task: Task) -> str:
     noise = task.privacy.count_noise
-    return honest_parties(task, noise.colluders if noise else 0)
+    return honest_parties(task, task.privacy.of_patients.colluders if noise is UNSET else noise.colluders)
 
 
 def _things(task: Task) -> str:
     """What clients send, in the plural."""
-    return "masks" if task.privacy.payload == "counts" else "statistics"
+    return "masks" if task.privacy.payload == "counts" else "vectors of statistics"
 
 
 def _of_sum(task: Task, cohort_size: int | None) -> tuple[str, str]:

@@ -112,6 +112,5 @@ def record(
 
 
 def _digest(key: bytes, unit: str) -> bytes:
-    return hmac.digest(
-        key, unit.encode(errors="surrogatepass"), hashlib.sha256
-    )  # names of files may be no UTF-8
+    data = unit.encode(errors="surrogatepass")  # names of files may be no UTF-8
+    return hmac.digest(key, data, hashlib.sha256)

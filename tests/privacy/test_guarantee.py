@@ -160,6 +160,13 @@ def test_a_claim_that_no_noise_keeps():
     assert caught.value.hint
 
 
+def test_noise_that_does_not_fit_into_what_is_sent():
+    check_claims(make_task(private("square-sums", z="500000")))  # half of it at each of 4 clients
+    with pytest.raises(ConfigurationError, match="would not fit"):
+        check_claims(make_task(private("square-sums", z="600000")))
+    check_claims(make_task(private(z="600000")))  # masks are sent, not statistics
+
+
 def test_a_task_that_claims_too_much_is_not_read(tmp_path):
     study = make_study(tmp_path, clients=3, with_masks=False)
     study.write_task(with_privacy(study.task, EXACT))

@@ -51,6 +51,7 @@ def test_counts_of_noised_statistics():
     )
     assert "Hides single masks from up to 1 of 2 aggregators" in label.label
     assert "votes" not in label.label
+    assert label.hides_from.startswith("everybody: that any one patient is among the data")
     assert "per document" in privacy_label(make_task(private(unit="document"))).label
     assert "how many clients of the cohort vote" in label.discloses
 
@@ -65,7 +66,8 @@ def test_square_sums_print_both_numbers():
         "clients together."
     )
     assert label.guarantee.epsilon_collapsed <= 2.112
-    assert "Hides single statistics" in label.label
+    assert "Hides single vectors of statistics from up to 1 of 2 aggregators" in label.label
+    assert label.hides_from.startswith("everybody, if at least one of the 2 aggregators is honest")
     assert label.discloses == (
         "to the coordinator: a noised sum of feature statistics. To everybody: the final pruning mask"
     )
