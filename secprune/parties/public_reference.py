@@ -111,6 +111,7 @@ def make_reference(
         inputs=inputs,
         documents=tuple(sorted(document_digest(n) for document in documents for n in document.notes)),
         norms=public.norms,
+        shift=public.shift,
     )
     write_reference(output, facts, public)
     reference = read_reference(output)

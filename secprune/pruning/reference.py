@@ -49,6 +49,8 @@ class ReferenceFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         inputs: each distinct input of linear modules, as the weights that it enters.
         documents: digests of the texts.
         norms: quantiles (`QUANTILES`) of the norm of a document's features about the reference, before clipping.
+        shift: distance between the mean features of the first half of the documents and of the second, in parts of the
+            square root of the number of features: how far apart texts of two kinds are, if the file is in order of kind.
     """
 
     weights_digest: Digest
@@ -57,6 +59,7 @@ class ReferenceFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     inputs: tuple[tuple[str, ...], ...]
     documents: tuple[Digest, ...]
     norms: tuple[float, ...]
+    shift: float
 
 
 class Reference:
@@ -111,6 +114,7 @@ class PublicStatistics(Struct, frozen=True):
     square_means: dict[str, Floats]
     directions: dict[str, Floats]
     norms: tuple[float, ...]
+    shift: float
 
 
 def reference_of(found: Sequence[Mapping[str, Floats]]) -> PublicStatistics:
@@ -128,6 +132,7 @@ def reference_of(found: Sequence[Mapping[str, Floats]]) -> PublicStatistics:
     square_means: dict[str, Floats] = {}
     features: dict[str, npt.NDArray[np.float32]] = {}
     gram = np.zeros((len(found), len(found)))
+    halves, moved = len(found) // 2, 0.0
     for name in found[0]:
         logs = [log_square_means(one[name]) for one in found if one[name].any()]
         if not logs:
@@ -138,13 +143,15 @@ def reference_of(found: Sequence[Mapping[str, Floats]]) -> PublicStatistics:
         square_means[name] = np.exp(np.mean(logs, axis=0))
         x = np.stack([log_features(one[name], square_means[name]) for one in found])  # (documents, features)
         gram += x @ x.T
+        moved += float(np.sum((x[:halves].mean(axis=0) - x[halves:].mean(axis=0)) ** 2))
         features[name] = x.astype(np.float32)
     values, vectors = np.linalg.eigh(gram)  # ascending
     count = min(MAX_DIRECTIONS, int(np.count_nonzero(values > 1e-9 * values[-1])))
     weights = vectors[:, ::-1][:, :count] / np.sqrt(values[::-1][:count])  # (documents, directions)
     directions = {name: weights.T @ x for name, x in features.items()}
     norms = np.quantile(np.sqrt(np.diag(gram)), QUANTILES)
-    return PublicStatistics(square_means, directions, tuple(float(norm) for norm in norms))
+    shift = math.sqrt(moved / sum(len(values) for values in square_means.values()))
+    return PublicStatistics(square_means, directions, tuple(float(norm) for norm in norms), shift)
 
 
 def write_reference(path: Path, facts: ReferenceFacts, public: PublicStatistics) -> Digest:
