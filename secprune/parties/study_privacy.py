@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -18,6 +19,9 @@ from secprune.task import (
     StatisticsSpec,
     Unit,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DEFAULT_DELTA = "0.000001"
 
@@ -61,8 +65,9 @@ def privacy_spec(
     clip: str,
     clients: int,
     min_clients: int,
+    multiplier: Callable[[Fraction, Fraction], str] | None = None,
 ) -> PrivacySpec:
-    """What the task says of privacy. Needs opacus (extra `dp`) where patients are protected.
+    """What the task says of privacy. Needs opacus (extra `dp`) where patients are protected, for the noise multiplier.
 
     Args:
         options: the coordinator's.
@@ -70,6 +75,7 @@ def privacy_spec(
         clip: bound of one unit's norm, if `options` have none.
         clients: in the roster.
         min_clients: smallest cohort.
+        multiplier: of (epsilon, delta), in place of Opacus's search.
 
     Raises:
         LocalMisuseError: wishes that exclude each other, no number where one is due, no reference, or one that nobody
@@ -106,8 +112,10 @@ def privacy_spec(
         return PrivacySpec()
     if options.epsilon is None:
         return PrivacySpec(payload=options.payload, statistics=statistics)
-    from secprune.privacy.opacus_accountant import noise_multiplier  # noqa: PLC0415 - an extra, only where it is used
+    if multiplier is None:
+        from secprune.privacy.opacus_accountant import noise_multiplier  # noqa: PLC0415 - an extra, imports torch
 
+        multiplier = noise_multiplier
     epsilon, delta = exact(options.epsilon, "epsilon"), exact(options.delta, "delta")
     return PrivacySpec(
         payload=options.payload,
@@ -117,7 +125,7 @@ def privacy_spec(
             unit=options.unit,
             epsilon=epsilon,
             delta=delta,
-            noise_multiplier=noise_multiplier(Fraction(epsilon), Fraction(delta)),
+            noise_multiplier=multiplier(Fraction(epsilon), Fraction(delta)),
             clip=exact(options.clip or clip, "the clip bound"),
             colluders=colluders if options.payload == "square-sums" else options.colluders or 0,
             recentring=exact(options.recentring, "the share of the first round"),

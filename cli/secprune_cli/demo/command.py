@@ -13,6 +13,17 @@ from rich.console import Console
 from secprune.errors import LocalMisuseError
 from secprune.task import ProtocolName
 from secprune_cli._output import JsonOption
+from secprune_cli._privacy import (
+    ClipOption,
+    ColludersOption,
+    DeltaOption,
+    EpsilonOption,
+    PayloadOption,
+    RecentringOption,
+    UnitOption,
+    activations_for,
+    privacy_options,
+)
 from secprune_cli._pruning import (
     DEFAULTS,
     ActivationsOption,
@@ -78,9 +89,23 @@ def demo(
     server_comparison: ServerComparisonOption = DEFAULTS.server_comparison,
     pattern: PatternOption = DEFAULTS.pattern,
     ties: TiesOption = DEFAULTS.ties,
-    activations: ActivationsOption = DEFAULTS.activations,
+    activations: ActivationsOption = "",
     schedule: ScheduleOption = DEFAULTS.schedule,
     weight_scaling: WeightScalingOption = DEFAULTS.weight_scaling,
+    payload: PayloadOption = "counts",
+    epsilon: EpsilonOption = None,
+    delta: DeltaOption = "0.000001",
+    unit: UnitOption = "patient",
+    public: Annotated[
+        Path | None,
+        typer.Option(
+            help="Public text for the reference, with --epsilon; synthetic notes that come with secprune, if not given.",
+            rich_help_panel="What is protected",
+        ),
+    ] = None,
+    clip: ClipOption = None,
+    colluders: ColludersOption = None,
+    recentring: RecentringOption = "0",
     as_json: JsonOption = False,
 ) -> None:
     """Run a whole study on this machine with a real LLM and print what it cost and gained.
@@ -90,7 +115,13 @@ def demo(
     """
     from secprune_cli.demo.consortium import Consortium, StudyPlan, check_plan
     from secprune_cli.demo.dropouts import choose_dropouts
-    from secprune_cli.demo.material import fitting_length, prepare_model, read_hospitals, write_hospitals
+    from secprune_cli.demo.material import (
+        fitting_length,
+        prepare_model,
+        public_text,
+        read_hospitals,
+        write_hospitals,
+    )
     from secprune_cli.demo.summary import count_servers, finish
 
     console = Console(stderr=True, highlight=False)
@@ -130,12 +161,27 @@ def demo(
             server_comparison=server_comparison,
             pattern=pattern,
             ties=ties,
-            activations=activations,
+            activations=activations_for(activations, epsilon, payload),
             schedule=schedule,
             weight_scaling=weight_scaling,
         ),
+        privacy=privacy_options(
+            payload=payload,
+            epsilon=epsilon,
+            delta=delta,
+            unit=unit,
+            clip=clip,
+            colluders=colluders,
+            recentring=recentring,
+        ),
+        public=public or public_text(),
     )
     check_plan(plan)
+    if plan.by_patient and not all(hospital.patients for hospital in hospitals):
+        raise LocalMisuseError(
+            "some notes do not say which patient they are about",
+            hint="give .jsonl files with the field patient, or add --unit document",
+        )
     console.print(
         f"[bold]secprune demo[/]: {len(hospitals)} hospitals ({', '.join(h.name for h in hospitals)}), "
         f"{count_servers(plan.aggregators, plan.key_holders)} and a coordinator prune one LLM to sparsity {sparsity} "
@@ -145,7 +191,7 @@ def demo(
     )
     for one in gone:
         console.print(f"{one.client} will be killed {one.step}; nobody else is told.")
-    write_hospitals(output, hospitals)
+    write_hospitals(output, hospitals, by_patient=plan.by_patient)
     consortium = Consortium(output, plan, model=source, console=console)
     consortium.run()
     result = finish(consortium, eval_windows=eval_windows, console=console)

@@ -22,6 +22,7 @@ from secprune.parties.progress import Stopwatch
 from secprune.parties.session import load_task
 from secprune.parties.study import StudyOptions, build_task
 from secprune.parties.study_privacy import NO_PRIVACY, PrivacyOptions, privacy_spec
+from secprune.privacy.accounting import noise_multiplier_for
 from secprune.task import (
     MIN_COHORT,
     KeyHolderForm,
@@ -102,7 +103,12 @@ def check_plan(plan: StudyPlan) -> None:
     digest = sha256(b"")
     statistics = StatisticsSpec(inputs=((matrix.name,),), reference=digest) if plan.takes_statistics else None
     privacy = privacy_spec(
-        plan.privacy, statistics, clip="1", clients=len(plan.hospitals), min_clients=plan.min_clients
+        plan.privacy,
+        statistics,
+        clip="1",
+        clients=len(plan.hospitals),
+        min_clients=plan.min_clients,
+        multiplier=noise_multiplier_for,  # without torch: this process stays small, see `processes`
     )
     build_task(
         ModelSpec(name="any", weights_digest=digest, tokenizer_digest=digest, matrices=(matrix,)),

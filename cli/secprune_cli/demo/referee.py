@@ -1,7 +1,8 @@
 """The referee sees every party's directory, as nobody does in a study, and judges the result.
 
-It recomputes the final mask in cleartext from the local masks of the hospitals that were counted, and measures
-perplexities on all hospitals' held-out text, also of those that dropped out: a mask of their own they have.
+It recomputes the final mask in cleartext from what the hospitals that were counted have on their own disks (local masks, or
+noised statistics), and measures perplexities on all hospitals' held-out text, also of those that dropped out: a mask of
+their own they have.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from secprune.ids import short
-from secprune.parties.report_words import MASKS_FILE
+from secprune.parties.released_statistics import ReleasedStatistics, released_by
+from secprune.parties.report_words import MASKS_FILE, STATISTICS_FILE
 from secprune.parties.selection import FINAL_MASK_FILE
-from secprune.parties.sums import counts_dtype
+from secprune.parties.session import open_session
+from secprune.parties.sums import SUMS_FILE, counts_dtype
 from secprune.protocols.api import Round
 from secprune.pruning.selection import final_mask, magnitude_key, magnitude_mask, tie_seed
-from secprune.pruning.tensorfile import CheckpointFiles
+from secprune.pruning.tensorfile import CheckpointFiles, TensorFile
 from secprune.storage.masks import MaskFile
+from secprune.storage.statistics import StatisticsFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -72,11 +76,14 @@ class Referee:
     def __init__(self, consortium: Consortium, task: Task, *, counted: Sequence[str] | None = None) -> None:
         self._consortium, self._task = consortium, task
         self._weights = CheckpointFiles(consortium.model)
+        self._names = list(consortium.clients if counted is None else counted)
+        # With square-sums hospitals have no masks of their own.
+        with_masks = consortium.clients if task.privacy.payload == "counts" else []
         self._local = {
             name: _LocalMasks([self._directory(name, i) / MASKS_FILE for i in range(task.rounds)], task)
-            for name in consortium.clients
+            for name in with_masks
         }
-        self._counted = [self._local[name] for name in (consortium.clients if counted is None else counted)]
+        self._counted = [self._local[name] for name in self._names if name in self._local]
         self._final = MaskFile(
             self._directory("coordinator", 0) / FINAL_MASK_FILE, task.model.matrices, task_id=task.task_id
         )
@@ -133,20 +140,52 @@ class Referee:
         return np.asarray(bits.view(f"u{raw.itemsize}"))
 
     def differing_bits(self) -> int:
-        """Bits by which the pruned checkpoint differs from a cleartext run on the same local masks.
+        """Bits by which the pruned checkpoint differs from a cleartext run on what the hospitals have on disk.
 
         The mask is compared, and every weight that was written: dense (or scaled) where kept, zero where
-        pruned.
+        pruned. Of square-sums each number of the sums counts as well.
         """
         pruned = CheckpointFiles(self._consortium.pruned_model)
         wrong = 0
+        by_sums = {} if self._task.privacy.payload == "counts" else self._masks_by_sums()
+        if by_sums:
+            wrong += self._differing_sums()
         for matrix in self._task.model.matrices:
-            counts = self._counts(matrix)
-            mask = self.cleartext_mask(matrix, counts)
-            due = np.where(mask, 0, self._dense(matrix, counts))
+            if by_sums:
+                mask, dense = by_sums[matrix.name], self._raw(self._weights, matrix)
+            else:
+                counts = self._counts(matrix)
+                mask, dense = self.cleartext_mask(matrix, counts), self._dense(matrix, counts)
+            due = np.where(mask, 0, dense)
             in_mask = self._final.rows(matrix.name).view(np.bool_) != mask
             wrong += int(np.count_nonzero(in_mask | (self._raw(pruned, matrix) != due)))
         return wrong
+
+    def _differing_sums(self) -> int:
+        """Numbers in which released sums differ from those of the hospitals' own files."""
+        wrong = 0
+        for index in range(self._task.rounds):
+            released = TensorFile(self._directory("coordinator", index) / SUMS_FILE)
+            parts = [
+                StatisticsFile(self._directory(name, index) / STATISTICS_FILE, self._task)
+                for name in self._names
+            ]
+            for name in self._task.vectors:
+                due = np.sum([part.vector(name) for part in parts], axis=0)
+                wrong += int(np.count_nonzero(released.raw(name).view("<i8") != due))
+        return wrong
+
+    def _masks_by_sums(self) -> dict[str, Mask]:
+        """Wanda's masks of what the released sums say."""
+        from secprune.pruning.from_statistics import masks_of_statistics
+        from secprune.pruning.offload import open_blocks
+
+        directory = self._consortium.output / "coordinator"
+        with open_session(directory, "coordinator", exclusive=False) as session:
+            released = ReleasedStatistics(session, released_by(session, self._task.rounds))
+        inputs = self._task.privacy.of_statistics.inputs
+        blocks = open_blocks(self._consortium.model)
+        return dict(masks_of_statistics(blocks, released.square_means, inputs, pruning=self._task.pruning))
 
     def sparsity(self) -> dict[str, float]:
         """Share of pruned weights by kind of matrix (q_proj, up_proj, ...), and `total`."""
@@ -167,7 +206,7 @@ class Referee:
     def perplexities(
         self, *, sequence_length: int, max_windows: int, progress: Callable[[int, int], None]
     ) -> dict[str, Perplexities]:
-        """Perplexity of dense, magnitude-pruned, local-only and federated models on all held-out text."""
+        """Perplexity of dense, magnitude-pruned, local-only, public-only and federated models on all held-out text."""
         import torch
 
         from secprune.pruning.calibration import text_tokens
@@ -177,7 +216,8 @@ class Referee:
 
         tokenizer = load_tokenizer(self._consortium.model)
         texts = {h.name: text_tokens(h.held_out, tokenizer) for h in self._consortium.plan.hospitals}
-        models = len(self._local) + 3
+        public_only = self._consortium.plan.takes_statistics
+        models = len(self._local) + 3 + int(public_only)
         done = 0
 
         def on_all(model: Any) -> dict[str, float]:
@@ -202,12 +242,15 @@ class Referee:
 
         result = {"dense": _over_texts(on_all(model))}
         result["magnitude"] = _over_texts(masked(self._magnitude_mask))
-        result["local_only"] = _over_masks(
-            {
-                name: masked(lambda matrix, masks=masks: masks.rows(matrix.name).view(np.bool_))  # type: ignore[misc]
-                for name, masks in self._local.items()
-            }
-        )
+        if self._local:
+            result["local_only"] = _over_masks(
+                {
+                    name: masked(lambda matrix, masks=masks: masks.rows(matrix.name).view(np.bool_))  # type: ignore[misc]
+                    for name, masks in self._local.items()
+                }
+            )
+        if public_only:
+            result["public_only"] = _over_texts(on_all(load_model(self._consortium.public_only_model)))
         result["federated"] = _over_texts(on_all(load_model(self._consortium.pruned_model)))
         return result
 

@@ -26,6 +26,22 @@ if TYPE_CHECKING:
 _PROMPT = "The patient was admitted with"
 
 
+class DemoPrivacy(PrivacyLabel, frozen=True, kw_only=True):
+    """The label, and what the study was worth beside its public-only baseline, if it has one.
+
+    Attributes:
+        baseline_perplexity: of the model pruned by the public reference alone, mean over held-out texts.
+        baseline_mask_agreement: share of weights that the final mask treats as that one does.
+        worth: whether private data made the model better than public text alone did, in words.
+        patients: what the noised sum says of their number.
+    """
+
+    baseline_perplexity: float | None = None
+    baseline_mask_agreement: float | None = None
+    worth: str = ""
+    patients: float | None = None
+
+
 class DemoResult(Struct, frozen=True, kw_only=True):
     """`result.json`; `dropouts` says of each hospital that was killed when that was, and whether it is counted.
 
@@ -52,7 +68,7 @@ class DemoResult(Struct, frozen=True, kw_only=True):
     peak_rss_bytes: dict[str, int]
     pruned_model: str
     sample: str
-    privacy: PrivacyLabel
+    privacy: DemoPrivacy
 
 
 def finish(consortium: Consortium, *, eval_windows: int, console: Console) -> DemoResult:
@@ -99,12 +115,35 @@ def finish(consortium: Consortium, *, eval_windows: int, console: Console) -> De
         peak_rss_bytes=_peak_memory(consortium),
         pruned_model=str(consortium.pruned_model),
         sample=sample,
-        privacy=privacy_label(task, cohort_size=len(cohort)),
+        privacy=_privacy(consortium, privacy_label(task, cohort_size=len(cohort)), perplexities),
     )
     path = consortium.output / "result.json"
     write_atomically(path, msgspec.json.format(msgspec.json.encode(result), indent=2), mode=SHARED_FILE)
     console.print(_tables(result, consortium.output))
     return result
+
+
+def _privacy(
+    consortium: Consortium, label: PrivacyLabel, perplexities: dict[str, Perplexities]
+) -> DemoPrivacy:
+    selected = consortium.finished["coordinator", "select"].result
+    said = msgspec.structs.asdict(label)
+    if "public_only" not in perplexities:
+        return DemoPrivacy(**said)
+    ours, public = perplexities["federated"].mean, perplexities["public_only"].mean
+    better = (
+        f"private data made it better than public text alone: perplexity {ours:.2f} instead of {public:.2f}"
+        if ours < public
+        else f"public text alone does as well: perplexity {public:.2f} against {ours:.2f}. At this epsilon, with so few "
+        "patients, this study was not necessary"
+    )
+    return DemoPrivacy(
+        **said,
+        baseline_perplexity=public,
+        baseline_mask_agreement=selected["baseline"]["mask_agreement"],
+        worth=better,
+        patients=(selected["statistics"] or {}).get("patients"),
+    )
 
 
 def count_servers(aggregators: int, key_holders: int) -> str:
@@ -142,6 +181,7 @@ def _peak_memory(consortium: Consortium) -> dict[str, int]:
 
 def _tables(result: DemoResult, output: Path) -> Group:
     clients = list(result.perplexity["dense"].per_client)
+    local = result.perplexity.get("local_only")
     quality = Table(title="Perplexity on held-out notes (lower is better)", title_justify="left")
     for column in ("model", "mean", "worst", *clients):
         quality.add_column(column, justify="left" if column == "model" else "right")
@@ -149,16 +189,20 @@ def _tables(result: DemoResult, output: Path) -> Group:
         ("dense", "dense"),
         ("magnitude", "magnitude"),
         ("local only", "local_only"),
+        ("public only", "public_only"),
         ("federated", "federated"),
     ):
+        if key not in result.perplexity:
+            continue
         p = result.perplexity[key]
         quality.add_row(
             label, f"{p.mean:.2f}", f"{p.worst:.2f}", *(f"{p.per_client[c]:.2f}" for c in clients)
         )
-    local = result.perplexity["local_only"].per_mask
-    quality.caption = "local only: mean over the hospitals' own masks; each mask on all texts: " + ", ".join(
-        f"{name} {value:.2f}" for name, value in local.items()
-    )
+    if local is not None:
+        quality.caption = (
+            "local only: mean over the hospitals' own masks; each mask on all texts: "
+            + ", ".join(f"{name} {value:.2f}" for name, value in local.per_mask.items())
+        )
     quality.caption_justify = "left"
     facts = Table(show_header=False, box=None)
     facts.add_column(style="cyan", no_wrap=True)
@@ -181,13 +225,15 @@ def _tables(result: DemoResult, output: Path) -> Group:
         "peak memory", ", ".join(f"{p} {b / 2**20:.0f} MiB" for p, b in result.peak_rss_bytes.items())
     )
     facts.add_row("privacy", result.privacy.label)
+    if result.privacy.worth:
+        facts.add_row("worth it?", result.privacy.worth)
     facts.add_row("it writes", result.sample.replace("\n", " "))
     facts.add_row("pruned model", result.pruned_model)
     facts.add_row("all of this", f"{output}/result.json; each party's own directory lies beside it")
     facts.add_row(
         "try next",
         f"secprune evaluate {result.pruned_model} --text {output}/held-out; secprune demo --clients 8 --sparsity 0.6;"
-        " secprune demo --protocol pairwise --dropouts 1;"
+        " secprune demo --protocol pairwise --dropouts 1; secprune demo --epsilon 8 --payload square-sums;"
         " secprune demo --model DIR --data DIR; then docs/deploying.md for separate machines",
     )
     return Group(quality, facts)
