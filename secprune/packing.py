@@ -1,6 +1,6 @@
 """Packing pruning masks into 64-bit words whose sums never carry (mixed-radix counters).
 
-With `n_max` clients in the roster a word has digits to the base B = n_max + 1, and D = the largest
+With `n_max` clients in the roster a word has digits to the base B = n_max + 1 (more where votes carry noise), and D = the largest
 number of digits with B**D <= 2**64. One word holds the *same column of D consecutive rows*:
 
     w[g, c] = sum_p M[g*D + p, c] * B**p   (mod 2**64)
@@ -38,8 +38,11 @@ Words = npt.NDArray[np.uint64]
 Bits = npt.NDArray[np.uint8]
 """(rows, columns), each 0 or 1."""
 
-Counts = npt.NDArray[np.uint16]
-"""(rows, columns), votes to prune; 16 bits because 8 would break at 256 clients."""
+Digits = Bits | npt.NDArray[np.uint16]
+"""(rows, columns), what one client sends for each weight: 0 or 1, or more where votes carry noise."""
+
+Counts = npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
+"""(rows, columns), votes to prune; 16 bits because 8 would break at 256 clients, 32 where noise needs them."""
 
 WORD_BYTES = 8
 CHUNK_BYTES = 4 * 2**20
@@ -50,7 +53,12 @@ def digits_per_word(n_max: int) -> int:
     """Largest D with (n_max + 1)**D <= 2**64: counters that one word holds."""
     if not 1 <= n_max <= MAX_CLIENTS:
         raise ConfigurationError(f"a roster of {n_max} clients cannot be packed (1 to {MAX_CLIENTS})")
-    base, digits = n_max + 1, 0
+    return _digits_to(n_max + 1)
+
+
+def _digits_to(base: int) -> int:
+    """Largest D with base**D <= 2**64."""
+    digits = 0
     while base ** (digits + 1) <= 2**64:
         digits += 1
     return digits
@@ -152,15 +160,24 @@ class Layout:
     slabs: tuple[Slab, ...]
 
     @classmethod
-    def of(cls, matrices: Sequence[PackedMatrix], *, n_max: int, digits: int | None = None) -> Layout:
+    def of(
+        cls,
+        matrices: Sequence[PackedMatrix],
+        *,
+        n_max: int,
+        digits: int | None = None,
+        base: int | None = None,
+    ) -> Layout:
         """Lay out `matrices` (task order) for a roster of `n_max` clients.
 
         Args:
             matrices: of one round.
             n_max: clients in the roster.
             digits: counters in a word; as many as 64 bits hold, if not given.
+            base: of a counter; n_max + 1 if not given, more if a client counts for more than 1 at a weight.
         """
-        digits, base = digits or digits_per_word(n_max), n_max + 1
+        digits = digits or (digits_per_word(n_max) if base is None else _digits_to(base))
+        base = base or n_max + 1
         stacks: dict[tuple[int, int | None], list[PackedMatrix]] = {}
         for matrix in matrices:
             stacks.setdefault((matrix.columns, matrix.row_k), []).append(matrix)
@@ -193,12 +210,12 @@ class Layout:
         return sum(m.rows * m.columns for slab in self.slabs for m in slab.matrices)
 
 
-def pack(bits: Bits, *, base: int, digits: int) -> Words:
+def pack(bits: Digits, *, base: int, digits: int) -> Words:
     """Pack pruning-mask rows into words.
 
     Args:
-        bits: (rows, columns) of 0 and 1; rows need not be a multiple of `digits`.
-        base: n_max + 1.
+        bits: (rows, columns) of 0 and 1, or of noised votes; rows need not be a multiple of `digits`.
+        base: n_max + 1, or what the layout says.
         digits: rows per word.
 
     Returns:
@@ -207,7 +224,7 @@ def pack(bits: Bits, *, base: int, digits: int) -> Words:
     rows, columns = bits.shape
     groups = -(-rows // digits)
     if groups * digits != rows:
-        bits = np.concatenate([bits, np.zeros((groups * digits - rows, columns), np.uint8)])
+        bits = np.concatenate([bits, np.zeros((groups * digits - rows, columns), bits.dtype)])
     digit = bits.reshape(groups, digits, columns)  # (groups, D, C)
     words = digit[:, digits - 1].astype(np.uint64)
     for p in reversed(range(digits - 1)):  # Horner's rule; each step is one contiguous multiply-add
@@ -221,7 +238,7 @@ def unpack(words: Words, *, base: int, digits: int, rows: int) -> Counts:
 
     Args:
         words: (groups, columns).
-        base: n_max + 1.
+        base: as they were packed.
         digits: rows per word.
         rows: real rows covered, at most groups * digits.
 
@@ -229,7 +246,7 @@ def unpack(words: Words, *, base: int, digits: int, rows: int) -> Counts:
         (rows, columns) counters, each below `base`.
     """
     groups, columns = words.shape
-    counts = np.empty((groups, digits, columns), np.uint16)
+    counts = np.empty((groups, digits, columns), np.uint16 if base <= 2**16 else np.uint32)
     rest = words.copy()
     for p in range(digits):
         quotient = rest // np.uint64(base)

@@ -26,6 +26,8 @@ from secprune.parties.outcome import await_outcome
 from secprune.parties.report_words import STATISTICS_FILE
 from secprune.parties.session import Patience, open_session
 from secprune.parties.sums import SUMS_FILE
+from secprune.parties.voting import write_votes
+from secprune.privacy.votes import are_noised
 from secprune.pruning.tensorfile import TensorFile
 from secprune.storage.keyfile import card_of, write_identity
 from secprune.storage.masks import write_masks
@@ -114,8 +116,11 @@ class SmallStudy:
             for index in range(self.task.rounds):
                 here = session.at_round(index)
                 of_round = [(m.name, masks[m.name]) for m in here.round.matrices if m.name in masks]
-                path = here.work / client.MASKS_FILE
-                write_masks(path, of_round, here.round.matrices, task_id=self.task.task_id)
+                if are_noised(self.task):
+                    write_votes(here, of_round)
+                else:
+                    path = here.work / client.MASKS_FILE
+                    write_masks(path, of_round, here.round.matrices, task_id=self.task.task_id)
 
     def make_statistics(self, name: str, seed: int, *, bound: int = VALUE_BOUND) -> None:
         """Give a client random statistics of all rounds, in [-bound, bound), both limits among them."""

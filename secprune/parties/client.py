@@ -19,12 +19,17 @@ from secprune.ids import sha256
 from secprune.messages.types import Report
 from secprune.parties.progress import Progress, Stopwatch, peak_memory_mib, silent
 from secprune.parties.release import check_participation
-from secprune.parties.report_words import MASKS_FILE, contents_of, open_report, require_report
+from secprune.parties.report_words import (
+    MASKS_FILE,  # noqa: F401 - who makes a study without a model takes it from here
+    contents_of,
+    open_report,
+    require_report,
+)
+from secprune.parties.voting import check_not_noised, write_votes
 from secprune.privacy.labels import PrivacyLabel, privacy_label
 from secprune.protocols.api import ReportSecrets, secure_sum
 from secprune.protocols.bfv.terms import parameters_of
 from secprune.pruning.checkpoint import tokenizer_digest, weights_digest
-from secprune.storage.masks import write_masks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -213,7 +218,7 @@ def start_pruning(session: Session, device: str) -> LocalWork:
 
 
 def prune(session: Session, *, device: str = "auto", progress: Progress = silent) -> PruneResult:
-    """Compute this client's pruning masks from its notes and keep them, one bit a weight.
+    """Compute this client's pruning masks from its notes and keep them, noised if the task says so.
 
     Args:
         session: the client's.
@@ -221,10 +226,11 @@ def prune(session: Session, *, device: str = "auto", progress: Progress = silent
         progress: told of the decoder blocks.
 
     Raises:
-        LocalMisuseError: no notes, too few to fill one window, or no device of such a name.
+        LocalMisuseError: no notes, too few to fill one window, no device of such a name, or noise has been drawn.
         LocalEnvironmentError: this machine has no such device.
         ConfigurationError: the model here is not the task's, or the task goes block by block.
     """
+    check_not_noised(session)
     if session.task.pruning.schedule == "iterative":
         raise ConfigurationError(
             "this task goes block by block, each on the agreed mask of the one before",
@@ -235,7 +241,7 @@ def prune(session: Session, *, device: str = "auto", progress: Progress = silent
         work = start_pruning(session, device)
     with watch.phase("prune"):
         masks = work.pruning.all_masks(lambda done, total: progress("pruning decoder blocks", done, total))
-        write_masks(session.work / MASKS_FILE, masks, session.round.matrices, task_id=session.round.task_id)
+        write_votes(session, masks)
     return work.result(session.task, watch.seconds)
 
 

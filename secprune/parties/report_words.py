@@ -2,7 +2,8 @@
 
 | payload | file | made by |
 |---|---|---|
-| counts | `pruning-masks.safetensors` | local pruning |
+| counts | `pruning-masks.safetensors` | local pruning, with randomised response if the task says so |
+| counts with count noise | `noisy-votes.safetensors` | local pruning and the noise |
 | square-sums | `statistics.safetensors` | the statistics of its patients |
 
 The three clients (of one message, of `pairwise`, of `bfv`) differ in how they protect words, not in where they take
@@ -12,25 +13,30 @@ them from.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from secprune.errors import LocalMisuseError
 from secprune.files import file_digest
 from secprune.packing import pack
+from secprune.privacy.votes import count_noise
 from secprune.protocols.payloads import Vectors
 from secprune.storage.masks import MaskFile
+from secprune.storage.noisy_votes import NoisyVotesFile
 from secprune.storage.statistics import StatisticsFile
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import numpy.typing as npt
 
     from secprune.packing import Chunk, Words
     from secprune.parties.session import Session
     from secprune.vectors import Limbs
 
 MASKS_FILE = "pruning-masks.safetensors"
+NOISY_VOTES_FILE = "noisy-votes.safetensors"
 STATISTICS_FILE = "statistics.safetensors"
 
 
@@ -43,6 +49,7 @@ class Contents:
 
 
 _MASKS = Contents(MASKS_FILE, "pruning masks")
+_NOISY_VOTES = Contents(NOISY_VOTES_FILE, "noised votes")
 _STATISTICS = Contents(STATISTICS_FILE, "statistics")
 
 
@@ -63,7 +70,9 @@ class ReportWords(Protocol):
 
 def contents_of(session: Session) -> Contents:
     """What reports of this task are made of."""
-    return _MASKS if session.task.privacy.payload == "counts" else _STATISTICS
+    if session.task.privacy.payload == "square-sums":
+        return _STATISTICS
+    return _MASKS if session.task.privacy.mechanism != "count-noise" else _NOISY_VOTES
 
 
 def report_is_ready(session: Session) -> bool:
@@ -97,6 +106,9 @@ def open_report(session: Session) -> ReportWords:
     path, round_ = _path(session), session.round
     if isinstance(round_.payload, Vectors):
         return _VectorWords(path, StatisticsFile(path, session.task), round_.payload.limbs)
+    if noise := count_noise(session.task):
+        votes = NoisyVotesFile(path, round_.matrices, noise, task_id=round_.task_id)
+        return _NoisyWords(path, votes)
     return _MaskWords(path, MaskFile(path, round_.matrices, task_id=round_.task_id))
 
 
@@ -115,6 +127,24 @@ class _MaskWords:
 
     def words(self, chunk: Chunk) -> Words:
         return chunk_words(self.masks, chunk)
+
+
+@dataclass(frozen=True, slots=True)
+class _NoisyWords:
+    path: Path
+    votes: NoisyVotesFile
+
+    @property
+    def digest(self) -> str:
+        return file_digest(self.path)
+
+    def words(self, chunk: Chunk) -> Words:
+        slab = chunk.slab
+        pieces: list[npt.NDArray[Any]] = [
+            self.votes.rows(matrix.name, low, high)
+            for matrix, low, high in slab.pieces(chunk.first_row, chunk.end_row)
+        ]
+        return pack(np.concatenate(pieces), base=slab.base, digits=slab.digits)
 
 
 @dataclass(frozen=True, slots=True)

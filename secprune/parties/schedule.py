@@ -31,11 +31,11 @@ from secprune.parties.private_pruning import prune_privately, take_raw_sums
 from secprune.parties.progress import Progress, Stopwatch, add_seconds, silent
 from secprune.parties.release import check_participation
 from secprune.parties.released_statistics import ReleasedStatistics
-from secprune.parties.report_words import MASKS_FILE, report_is_ready
+from secprune.parties.report_words import report_is_ready
 from secprune.parties.selection import round_masks
 from secprune.parties.session import REPORT_OF
+from secprune.parties.voting import write_votes
 from secprune.parties.witness import witness
-from secprune.storage.masks import write_masks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,7 +119,7 @@ def _take_part_by_blocks(
         with watch.phase("prune"):
             if not report_is_ready(here):
                 masks = work.pruning.masks(index)
-                write_masks(here.work / MASKS_FILE, masks, here.round.matrices, task_id=here.round.task_id)
+                write_votes(here, masks)
         sent.append(submit(here, patience))
         progress("decoder blocks", index + 1, rounds)
         if index + 1 < rounds:

@@ -27,6 +27,7 @@ from secprune.parties.progress import Progress, Stopwatch, silent
 from secprune.parties.released_statistics import ReleasedStatistics, StatisticsFacts, released_by
 from secprune.parties.sums import COUNTS_FILE
 from secprune.privacy.labels import PrivacyLabel, privacy_label
+from secprune.privacy.votes import are_noised, count_noise
 from secprune.pruning.checkpoint import write_pruned_checkpoint
 from secprune.pruning.selection import final_mask, magnitude_key, tie_seed, zero_vote_share
 from secprune.pruning.tensorfile import CheckpointFiles, TensorFile
@@ -175,7 +176,7 @@ def select(
         counts_digest=outcome.digest(),
         mask_digest=mask_digest,
         pruned_per_matrix=tally.per_matrix,
-        zero_vote_share=str(tally.zero_vote_share),
+        zero_vote_share="not known" if are_noised(task) else str(tally.zero_vote_share),
         privacy=privacy_label(task, cohort_size=outcome.cohort),
         statistics=outcome.facts,
         baseline=compared,
@@ -340,6 +341,8 @@ def _final_masks(
     weights: CheckpointFiles,
 ) -> Iterator[tuple[str, npt.NDArray[np.bool_], npt.NDArray[Any] | None]]:
     """Name, final pruning mask and counts of each matrix; the public model's magnitudes may break ties."""
+    noise = count_noise(task)
+    most = 1 if noise is None else noise.most
     for m in matrices:
         dtype, _ = weights.entry(m.name)
         raw = weights.rows(m.name)
@@ -349,13 +352,15 @@ def _final_masks(
             magnitude_key(raw.T if m.transposed else raw, dtype),
             pruning=task.pruning,
             cohort=cohort,
+            most=most,
             tie_seed=tie_seed(task.nonce, m.name),
         )
         yield m.name, mask, counts
 
 
 def _warning(task: Task, tally: _Tally) -> str:
-    if task.pruning.server_comparison != "column" or task.pruning.group_pattern is not None:
+    pruning = task.pruning
+    if pruning.server_comparison != "column" or pruning.group_pattern is not None or are_noised(task):
         return ""
     return f"column comparison pruned {float(tally.zero_vote_share):.2%} of its weights without any vote"
 
@@ -363,11 +368,16 @@ def _warning(task: Task, tally: _Tally) -> str:
 def _counted(
     task: Task, masks: Iterator[tuple[str, npt.NDArray[np.bool_], npt.NDArray[Any] | None]], tally: _Tally
 ) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
-    """Pass the masks on and tally them; raises after the last one, so that no mask file comes about."""
+    """Pass the masks on and tally them; raises after the last one, so that no mask file comes about.
+
+    Of noised votes nobody knows which weights had none: their share is not tallied and not checked.
+    """
+    noised = are_noised(task)
     for name, mask, counts in masks:
-        zero_votes, pruned = (
-            (0, int(np.count_nonzero(mask))) if counts is None else zero_vote_share(counts, mask)
-        )
+        if counts is None or noised:
+            zero_votes, pruned = 0, int(np.count_nonzero(mask))
+        else:
+            zero_votes, pruned = zero_vote_share(counts, mask)
         tally.zero_votes += zero_votes
         tally.pruned += pruned
         tally.per_matrix[name] = f"{pruned}/{mask.size}"

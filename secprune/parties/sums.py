@@ -5,7 +5,9 @@
 | counts | `counts.safetensors` | of each matrix, (rows, columns): votes to prune, unsigned |
 | square-sums | `sums.safetensors` | of each vector, I64 (length,) |
 
-The metadata has `task_id`, `kind` (`counts` or `sums`) and `cohort`, the number of clients in the sum.
+The metadata has `task_id`, `kind` (`counts` or `sums`) and `cohort`, the number of clients in the sum. Counts with
+noise stand there as they were summed, cohort times the bound of the noise above the votes, and never below 0:
+`offset` says how much. Their order is that of the noisy votes.
 """
 
 from __future__ import annotations
@@ -61,13 +63,18 @@ def open_sum_writer(session: Session, *, cohort: int) -> Iterator[SumWriter]:
     else:
         kind, dtype = counts_dtype(round_.layout)
         matrices = [(m.name, kind, (m.rows, m.columns)) for m in round_.matrices]
+        if payload.offset:
+            metadata["offset"] = str(cohort * payload.offset)
         with write_tensor_file(path, matrices, metadata=metadata | {"kind": "counts"}) as file:
             yield _CountsWriter(file, dtype)
 
 
-def counts_dtype(layout: Layout) -> tuple[str, type[np.uint8 | np.uint16]]:
+def counts_dtype(layout: Layout) -> tuple[str, type[np.uint8 | np.uint16 | np.uint32]]:
     """Narrowest type that holds a count of this roster, as safetensors and numpy name it."""
-    return ("U8", np.uint8) if layout.n_max <= np.iinfo(np.uint8).max else ("U16", np.uint16)
+    highest = max(slab.base for slab in layout.slabs) - 1
+    if highest <= np.iinfo(np.uint8).max:
+        return "U8", np.uint8
+    return ("U16", np.uint16) if highest <= np.iinfo(np.uint16).max else ("U32", np.uint32)
 
 
 @dataclass(slots=True)

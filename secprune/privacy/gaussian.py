@@ -100,6 +100,17 @@ def discrete_gaussian(
     return np.concatenate(found)
 
 
+def uniform_below(bound: int, count: int, entropy: Callable[[int], bytes] = random_bytes) -> Integers:
+    """Independent uniform whole numbers from 0 to bound - 1: (count,).
+
+    Args:
+        bound: from 1 to 2^62.
+        count: how many.
+        entropy: gives as many random bytes as it is asked for.
+    """
+    return _Coins(entropy).below(bound, count)
+
+
 class _Exponent:
     """The exponent of one candidate y >= 0 of algorithm 3: a(y) = (y - v / t)^2 / (2 v), with v = p / q.
 

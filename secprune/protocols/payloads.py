@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from secprune.packing import Layout, PackedMatrix, row_sums, unpack
+from secprune.privacy.votes import are_noised, count_noise
 from secprune.protocols.bfv.terms import parameters_of
 from secprune.vectors import ONE_WORD, Limbs
 
@@ -51,28 +52,39 @@ class Payload(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Votes:
-    """Pruning masks. Every count is at most the cohort's size; with a row budget, every row holds that many each."""
+    """Pruning masks. Every count is at most the cohort's size; with a row budget, every row holds that many each.
+
+    Noised votes (`secprune.privacy.votes`) have no row budget, and with count noise a client counts for up to `most`,
+    of which `offset` on average is no vote.
+    """
+
+    most: int = 1
+    offset: int = 0
 
     @property
     def what(self) -> str:
         """What is summed."""
-        return "pruning masks"
+        return "pruning masks" if self.most == 1 else "pruning masks with noise"
 
     def layout(self, task: Task, matrices: Sequence[MatrixSpec]) -> Layout:
         """Slabs of masks (see `Payload`)."""
+        noised = are_noised(task)
         packed = [
-            PackedMatrix(m.name, m.rows, m.columns, task.pruning.row_budget(m.columns)) for m in matrices
+            PackedMatrix(m.name, m.rows, m.columns, None if noised else task.pruning.row_budget(m.columns))
+            for m in matrices
         ]
         # A word is 64 bits on the wire, but for `bfv`, where it is a coefficient of a plaintext.
         digits = parameters_of(task).digits if task.protocol.name == "bfv" else None
-        return Layout.of(packed, n_max=task.n_max, digits=digits)
+        return Layout.of(packed, n_max=task.n_max, digits=digits, base=task.n_max * self.most + 1)
 
     def read(self, chunk: Chunk, total: Words, *, cohort_size: int) -> npt.NDArray[Any] | None:
         """Counts of votes (see `Payload`)."""
         slab, rows = chunk.slab, chunk.end_row - chunk.first_row
         counts = unpack(total, base=slab.base, digits=slab.digits, rows=rows)
         due = chunk.row_sum_targets(cohort_size)
-        is_sum = (due is None or (row_sums(total) == due).all()) and int(counts.max()) <= cohort_size
+        is_sum = (due is None or (row_sums(total) == due).all()) and int(
+            counts.max()
+        ) <= cohort_size * self.most
         return counts if is_sum else None
 
 
@@ -108,10 +120,11 @@ def payload_of(task: Task) -> Votes | Vectors:
     """What the reports of a task hold.
 
     Raises:
-        ConfigurationError: sums of so many clients fit into no ring of `bfv`.
+        ConfigurationError: sums of so many clients fit into no ring of `bfv`, or their noise into no counter.
     """
     if task.privacy.payload == "counts":
-        return Votes()
+        noise = count_noise(task)
+        return Votes() if noise is None else Votes(noise.most, noise.bound)
     if task.protocol.name != "bfv":
         return Vectors(ONE_WORD)
     parameters = parameters_of(task)

@@ -115,7 +115,13 @@ def tie_seed(nonce: str, matrix: str) -> bytes:
 
 
 def final_mask(
-    counts: UnsignedArray, magnitude_key: UnsignedArray, *, pruning: PruningSpec, cohort: int, tie_seed: bytes
+    counts: UnsignedArray,
+    magnitude_key: UnsignedArray,
+    *,
+    pruning: PruningSpec,
+    cohort: int,
+    tie_seed: bytes,
+    most: int = 1,
 ) -> BoolArray:
     """The final pruning mask of one matrix: in each group, the weights that most clients voted to prune.
 
@@ -127,24 +133,26 @@ def final_mask(
     smaller 64-bit word in the keystream of `tie_seed`; of equal words, the smaller number.
 
     Args:
-        counts: (R, C), any unsigned type that holds `cohort`.
+        counts: (R, C), any unsigned type that holds `cohort` times `most`; with noise, as they were summed.
         magnitude_key: (R, C) from `magnitude_key`, of the dense weights all parties have.
         pruning: the task's choices.
         cohort: clients counted.
         tie_seed: from the function of that name; used by "votes-random" only.
+        most: the largest number that a client adds to a count; 1 but where votes carry noise.
 
     Returns:
         (R, C), True = prune; exactly as many in every group as said above.
 
     Raises:
-        RemoteMisbehaviourError: a count is larger than the cohort.
+        RemoteMisbehaviourError: a count is larger than the cohort times `most`.
         ConfigurationError: shapes or types do not fit, the columns are no multiple of M, or the seed is
             not of 32 bytes.
 
     Source: FedPrLLM (arXiv 2505.13547), server side; its row and column groups are "votes-index".
     """
     rows, columns = counts.shape
-    _check_counts(counts, magnitude_key, cohort)
+    highest = cohort * most
+    _check_counts(counts, magnitude_key, highest)
     tie_key = magnitude_key if pruning.ties == "votes-magnitude-index" else None
     stream = _stream(tie_seed) if pruning.ties == "votes-random" else None
     mask = np.zeros(counts.shape, dtype=np.bool_)
@@ -166,8 +174,8 @@ def final_mask(
     else:
         k = pruning.layer_k(rows, columns)
         if tie_key is not None:
-            return layer_top_k(counts, tie_key, k, cohort)
-        mask, tied, missing = _by_votes(counts, k, cohort)
+            return layer_top_k(counts, tie_key, k, highest)
+        mask, tied, missing = _by_votes(counts, k, highest)
         if stream is not None:
             _prune_by_words(mask, tied, stream, missing)
         else:
@@ -184,7 +192,7 @@ def layer_top_k(counts: UnsignedArray, magnitude_key: UnsignedArray, k: int, n: 
         counts: (R, C), any unsigned type that holds n (int8 counters break at 129 clients).
         magnitude_key: (R, C) from `magnitude_key`, of the dense weights all parties have.
         k: 0 <= k <= R*C, from `layer_k`.
-        n: clients in the cohort.
+        n: clients in the cohort, or the highest count that there can be of noised votes.
 
     Returns:
         (R, C), True = prune; exactly k entries.
@@ -222,7 +230,7 @@ def _check_counts(counts: UnsignedArray, magnitude_key: UnsignedArray, n: int) -
         )
     if counts.size and int(counts.max()) > n:
         raise RemoteMisbehaviourError(
-            f"a count exceeds {n}, the number of clients in the cohort",
+            f"a count exceeds {n}, which is all that the clients in the cohort can add up to",
             party="cohort",
             hint="a client or an aggregator did not follow the protocol; discard this round",
         )

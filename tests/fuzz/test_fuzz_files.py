@@ -11,6 +11,7 @@ from functools import cache
 
 import msgspec
 import numpy as np
+import pytest
 from fuzz.fuzzing import (
     MEMORY,
     NASTY,
@@ -25,17 +26,21 @@ from fuzz.fuzzing import (
     workplace,
 )
 from hypothesis import strategies as st
-from small_study import make_study
+from small_study import SQUARE_SUMS, make_study
 
 from secprune.crypto.envelope import sign
 from secprune.errors import ConfigurationError, LocalMisuseError
 from secprune.messages.types import TaskSignature
 from secprune.parties.config import PARTY_FILE, PartyFile, party_file_template, read_party_file
 from secprune.parties.session import load_task
+from secprune.privacy.votes import count_noise
 from secprune.pruning.tensorfile import INDEX_NAME, CheckpointFiles, TensorFile, write_tensor_file
 from secprune.storage.keyfile import read_card, write_card
 from secprune.storage.masks import MaskFile, write_masks
-from secprune.task import Task, parse_task
+from secprune.storage.noisy_votes import NoisyVotesFile
+from secprune.storage.statistics import StatisticsFile
+from secprune.task import CountNoiseSpec, PrivacySpec, Task, parse_task
+from secprune.vectors import VALUE_BOUND
 
 
 @cache
@@ -429,3 +434,65 @@ def test_changed_files_take_no_memory():
                 check(data)
 
     assert peak_of(work) < MEMORY
+
+
+# ---- what else reports are made of
+@cache
+def other_tasks():
+    """Tasks of statistics and of count noise, and what stands in their files."""
+    privacy = {
+        "statistics": SQUARE_SUMS,
+        "votes": PrivacySpec(mechanism="count-noise", count_noise=CountNoiseSpec(sigma="2")),
+    }
+    made = {name: make_study(new_directory(), privacy=spec) for name, spec in privacy.items()}
+    made["statistics"].make_statistics("clinic-0", 1)
+    files = {
+        name: next((study.root / "clinic-0").rglob("*.safetensors")).read_bytes()
+        for name, study in made.items()
+    }
+    return {name: study.task for name, study in made.items()}, files
+
+
+def check_statistics(data):
+    task = other_tasks()[0]["statistics"]
+    path = put("s.safetensors", data)
+
+    def read(_):
+        found = StatisticsFile(path, task)
+        return {name: found.vector(name) for name in task.vectors}
+
+    found = judged(read, data)
+    if refused(found):
+        assert isinstance(found, (ConfigurationError, LocalMisuseError))
+        return "refused"
+    for name, length in task.vectors.items():
+        assert (found[name].dtype, found[name].shape) == (np.int64, (length,))
+        assert np.abs(found[name]).max() <= VALUE_BOUND
+    return "read"
+
+
+def check_noisy_votes(data):
+    task = other_tasks()[0]["votes"]
+    path, noise = put("v.safetensors", data), count_noise(task)
+
+    def read(_):
+        found = NoisyVotesFile(path, task.model.matrices, noise, task_id=task.task_id)
+        return {m.name: found.rows(m.name) for m in task.model.matrices}
+
+    found = judged(read, data)
+    if refused(found):
+        assert isinstance(found, (ConfigurationError, LocalMisuseError))
+        return "refused"
+    for m in task.model.matrices:
+        assert found[m.name].shape == (m.rows, m.columns)
+        assert found[m.name].max() <= noise.most
+    return "read"
+
+
+@pytest.mark.parametrize(("name", "check"), [("statistics", check_statistics), ("votes", check_noisy_votes)])
+def test_many_changed_files_of_statistics_and_noisy_votes(name, check):
+    data = other_tasks()[1][name]
+    assert check(data) == "read"
+    ends = Counter(check(changed) for changed in bulk(lambda: [data], 2000))
+    assert ends["refused"] > 200
+    assert ends["read"] > 20

@@ -48,6 +48,7 @@ def test_every_declared_artefact_exists_somewhere(tmp_path):
     made_elsewhere = {"public card", "notes", "final pruning mask", "agreed mask of a round"}  # see tests/e2e
     made_elsewhere |= {"encrypted report", "sum of ciphertexts"}  # see below
     made_elsewhere |= {"local statistics", "summed statistics"}  # see tests/parties/test_square_sums.py
+    made_elsewhere |= {"noised votes"}  # see tests/parties/test_noised_votes.py
     assert seen | made_elsewhere == {a.name for a in system.artefacts}
 
 

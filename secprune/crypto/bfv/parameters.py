@@ -62,11 +62,11 @@ _FISHER_INFORMATION = 3.12
 _NOISE_SIGMAS = math.sqrt(2 * (FAILURE_BITS + 1) * math.log(2))  # 2 exp(-z^2 / 2) = 2^-FAILURE_BITS
 
 
-class Parameters(Struct, frozen=True, kw_only=True, cache_hash=True):
+class Parameters(Struct, frozen=True, kw_only=True, cache_hash=True, omit_defaults=True):
     """Everything that ciphertexts of one task have in common; a pure function of the roster and the model's size.
 
     Attributes:
-        clients: in the roster; `base` is one more.
+        clients: in the roster.
         key_holders: who hold additive shares of the key.
         blind: whether key holders see c1 only.
         degree: N.
@@ -75,6 +75,7 @@ class Parameters(Struct, frozen=True, kw_only=True, cache_hash=True):
         scale: Delta, at the level of q1.
         digits: counters in one coefficient.
         flood_bits: of each of four uniform terms of the flooding noise; 0 in the simple form.
+        each: the largest number that a client adds to one counter; 1 but where votes carry noise.
     """
 
     clients: int
@@ -86,11 +87,12 @@ class Parameters(Struct, frozen=True, kw_only=True, cache_hash=True):
     scale: int
     digits: int
     flood_bits: int
+    each: int = 1
 
     @property
     def base(self) -> int:
-        """Radix of the counters."""
-        return self.clients + 1
+        """Radix of the counters: one more than all clients together can add."""
+        return self.clients * self.each + 1
 
     @property
     def all_primes(self) -> tuple[int, ...]:
@@ -128,7 +130,7 @@ class Parameters(Struct, frozen=True, kw_only=True, cache_hash=True):
 
 
 def choose_parameters(
-    *, clients: int, key_holders: int, blind: bool, weights: int, values: int = 0
+    *, clients: int, key_holders: int, blind: bool, weights: int, values: int = 0, each: int = 1
 ) -> Parameters:
     """The parameters with the fewest bits per weight (or value); of equal ones those of the smallest degree.
 
@@ -138,6 +140,7 @@ def choose_parameters(
         blind: whether the key holders shall not see the sum.
         weights: of the whole model; flooding noise is measured for all of them together.
         values: in all vectors of a report, if it holds vectors (`secprune.vectors`) and not counters of weights.
+        each: the largest number that a client adds to one counter.
 
     Raises:
         ConfigurationError: so many clients or weights fit into no ring.
@@ -147,7 +150,7 @@ def choose_parameters(
             f"a key holder that decrypts the sum itself is alone, not one of {key_holders}",
             hint='use key_holder = "blind" with several key holders',
         )
-    found = _choose(clients, key_holders, blind, weights, values)
+    found = _choose(clients, key_holders, blind, weights, values, each)
     if found is None:
         raise ConfigurationError(
             f"no ring of at most {max(MAX_MODULUS_BITS)} coefficients holds the sum of {clients} clients with "
@@ -159,10 +162,12 @@ def choose_parameters(
 
 
 @functools.lru_cache(maxsize=64)
-def _choose(clients: int, key_holders: int, blind: bool, weights: int, values: int) -> Parameters | None:
+def _choose(
+    clients: int, key_holders: int, blind: bool, weights: int, values: int, each: int
+) -> Parameters | None:
     candidates = []
     for ring in _rings(blind):
-        budget = _Budget(ring, clients, key_holders, weights, values)
+        budget = _Budget(ring, clients, key_holders, weights, values, each)
         for digits in range(1, 64):
             bits = budget.first_bits(digits)
             if bits is not None:
@@ -209,10 +214,16 @@ class _Budget:
     key_holders: int
     weights: int
     values: int
+    each: int
+
+    @property
+    def base(self) -> int:
+        """Radix of the counters."""
+        return self.clients * self.each + 1
 
     def limbs(self, digits: int) -> int:
         """Coefficients of one value, if vectors are sent; 0 if the coefficients have no room for one bit of each."""
-        room = (self.clients + 1) ** digits
+        room = self.base**digits
         return Limbs.below(room, n_max=self.clients).count if room > 2 * self.clients else 0
 
     def first_bits(self, digits: int) -> int | None:
@@ -245,11 +256,12 @@ class _Budget:
             scale=scale,
             digits=digits,
             flood_bits=self.flood_bits(digits),
+            each=self.each,
         )
 
     def least(self, digits: int) -> int:
         """What q1 has to exceed: no sum of messages at this scale may wrap around it."""
-        counters: int = (self.clients + 1) ** digits
+        counters: int = self.base**digits
         return self.scale(digits) * counters
 
     def scale(self, digits: int) -> int:

@@ -14,6 +14,7 @@ from secprune.errors import RemoteMisbehaviourError
 from secprune.ids import sha256
 from secprune.messages.bfv import MAX_ATTEMPTS, CiphertextSum, HashSeed, KeyShare, Opening
 from secprune.messages.codec import encode
+from secprune.privacy.votes import count_noise
 from secprune.protocols.terms import OneAggregatorTerms
 
 if TYPE_CHECKING:
@@ -28,14 +29,16 @@ def parameters_of(task: Task) -> Parameters:
     """The ring of a task; every party computes it by itself.
 
     Raises:
-        ConfigurationError: so many clients or weights fit into no ring.
+        ConfigurationError: so many clients or weights fit into no ring, or their noise into no counter.
     """
+    noise = count_noise(task)
     return choose_parameters(
         clients=task.n_max,
         key_holders=len(task.names("key-holder")),
         blind=task.protocol.key_holder == "blind",
         weights=sum(m.rows * m.columns for m in task.model.matrices),
         values=sum(task.vectors.values()),
+        each=1 if noise is None else noise.most,
     )
 
 
