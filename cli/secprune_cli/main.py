@@ -19,6 +19,7 @@ from secprune_cli import (
     experiment,
     key_holder,
     keys,
+    utility,
 )
 from secprune_cli._errors import missing_extra, report_error, report_interrupt, stop_cleanly_on_signals
 
@@ -44,6 +45,7 @@ app.add_typer(key_holder.app, name="key-holder")
 app.add_typer(auditor.app, name="auditor")
 app.command("evaluate")(evaluate.evaluate)
 app.command("experiment")(experiment.experiment)
+app.command("utility")(utility.utility)
 
 
 def _version(wanted: bool) -> None:
