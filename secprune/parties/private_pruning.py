@@ -21,6 +21,7 @@ from secprune.parties.budget import reserve
 from secprune.parties.client import PruneResult, check_model, open_notes
 from secprune.parties.progress import Progress, Stopwatch, peak_memory_mib, silent
 from secprune.parties.report_words import MASKS_FILE, STATISTICS_FILE
+from secprune.parties.voting import check_not_noised
 from secprune.privacy.gaussian import discrete_gaussian
 from secprune.privacy.grid import COUNT_UNITS
 from secprune.privacy.guarantee import round_variances, spent_rho
@@ -99,9 +100,10 @@ def prune_privately(
     Raises:
         ConfigurationError: the reference or the model is not the task's; notes of this site stand in the reference; or
             this site's privacy budget does not allow it.
-        LocalMisuseError: no notes, or notes that do not say whose they are.
+        LocalMisuseError: no notes, or notes that do not say whose they are; or noise has been drawn for this round.
     """
     task, watch = session.task, Stopwatch()
+    check_not_noised(session)
     with watch.phase("draw noise"):
         noise = _draw_noise(task, session.round.index)
     with watch.phase("load"):

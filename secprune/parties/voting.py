@@ -38,9 +38,9 @@ def check_not_noised(session: Session) -> None:
     Raises:
         LocalMisuseError: it has been drawn.
     """
-    if are_noised(session.task) and report_is_ready(session):
+    if session.task.privacy.mechanism != "none" and report_is_ready(session):
         raise LocalMisuseError(
-            "this client's votes have been made and noised already; noise is drawn once",
+            "what this client reports has been made and noised already; noise is drawn once",
             hint="go on with `secprune client submit`",
         )
 

@@ -21,7 +21,7 @@ from private_study import (
 from tiny_models import make_checkpoint
 from transformers import AutoModelForCausalLM
 
-from secprune.errors import ConfigurationError, TooFewPartiesError
+from secprune.errors import ConfigurationError, LocalMisuseError, TooFewPartiesError
 from secprune.parties.budget import budget_status
 from secprune.parties.schedule import prune
 from secprune.parties.session import open_session
@@ -278,3 +278,11 @@ def test_the_clip_bound_is_public(tmp_path, checkpoint, reference):
     study = private_study(tmp_path, checkpoint, reference, PrivacyOptions(epsilon="8"))
     assert study.task.privacy.of_patients.clip == read_reference(reference).typical_clip
     assert Fraction(study.task.privacy.of_patients.clip) > 0
+
+
+def test_noise_is_not_drawn_a_second_time_for_other_noise(tmp_path, checkpoint, reference):
+    study = private_study(tmp_path, checkpoint, reference, PrivacyOptions(epsilon="8"))
+    with open_session(study.root / "clinic-0", "client") as session:
+        prune(session)
+        with pytest.raises(LocalMisuseError, match="noise is drawn once"):
+            prune(session)
