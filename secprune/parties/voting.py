@@ -12,7 +12,7 @@ import numpy as np
 
 from secprune.errors import LocalMisuseError
 from secprune.parties.report_words import MASKS_FILE, NOISY_VOTES_FILE, report_is_ready
-from secprune.privacy.votes import are_noised, count_noise, flip_probability, turned
+from secprune.privacy.votes import count_noise, flip_probability, turned
 from secprune.storage.masks import write_masks
 from secprune.storage.noisy_votes import write_noisy_votes
 
