@@ -40,6 +40,11 @@ def test_the_readmes_study_on_separate_machines(tmp_path):
     for index, name in enumerate((*hospitals, *pairwise, *(f"bfv/{name}" for name in hospitals))):
         (site / name).mkdir(parents=True, mode=0o700)
         (site / name / "notes.txt").write_text("\n\n".join(NOTES[index % 4 :: 4] * 3))
+    for index, name in enumerate(hospitals):
+        (site / "private" / name).mkdir(parents=True, mode=0o700)
+        lines = [json.dumps({"patient": f"p{i % 5}", "text": n}) for i, n in enumerate(NOTES[index:28:3])]
+        (site / "private" / name / "notes.jsonl").write_text("\n".join(lines))
+    (site / "public-notes.txt").write_text("\n\n".join(NOTES[28:]))
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -82,6 +87,10 @@ def test_the_readmes_study_on_separate_machines(tmp_path):
     provenance = json.loads((site / "bfv" / "pruned-model" / "secprune.json").read_text())
     assert provenance["cohort_size"] == 3
     assert "not from the aggregator when a client helps it" in provenance["privacy"]["label"]
+    provenance = json.loads((site / "private" / "pruned-model" / "secprune.json").read_text())
+    assert provenance["privacy"]["guarantee"]["epsilon"] <= 8
+    assert provenance["privacy"]["guarantee"]["unit"] == "patient"
+    assert (site / "private" / "public-only-model" / "model.safetensors").is_file()
     assert not any(process.poll() is None for process in background)
     assert time.monotonic() > watch.seconds["block"] >= 0
 
