@@ -46,9 +46,7 @@ def test_noise_and_error_are_those_of_a_simulated_study(clients, parties, patien
     assert clients == 1 or parties == noises_that_count(clients)
     shape = {"z": 2.5, "clip": 40, "patients": patients, "clients": clients, "parties": parties}
     noise, error = simulated(**shape, shift=0.2, features=20_000, seed=patients)
-    planned = noise_of_mean(
-        Fraction(5, 2), Fraction(40), patients=patients, clients=clients, parties=parties
-    )
+    planned = noise_of_mean(Fraction(5, 2), Fraction(40), patients=patients, clients=clients, parties=parties)
     assert planned == pytest.approx(noise, rel=0.02)
     assert remaining_error(planned, 0.2) == pytest.approx(error, rel=0.03)
     # A plan without the share of noise that colluders leave would be noticed, and one without the shrinkage.
@@ -59,7 +57,11 @@ def test_noise_and_error_are_those_of_a_simulated_study(clients, parties, patien
 
 def test_a_consortium_with_no_noise_or_no_patients_is_a_mistake():
     assert noise_of_mean(1, 1, patients=1, clients=3, parties=2) > 0
-    for wrong in ({"patients": 0}, {"patients": 1, "parties": 0}, {"patients": 1, "clients": 2, "parties": 3}):
+    for wrong in (
+        {"patients": 0},
+        {"patients": 1, "parties": 0},
+        {"patients": 1, "clients": 2, "parties": 3},
+    ):
         with pytest.raises(ValueError, match="whole one"):
             noise_of_mean(1, 1, **wrong)
 
