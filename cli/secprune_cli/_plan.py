@@ -78,6 +78,7 @@ def _basis(plan: Plan) -> Table:
         "delta": plan.delta,
         "clip bound": plan.clip,
         "assumed shift": f"{plan.shift:.4f}",
+        "taken by clipping": f"{100 * plan.pulled_by_clip:.1f}% of the shift, of a typical patient; not counted below",
         "public text alone": f"error {plan.shift:.4f}"
         + ("" if baseline is None else f", {_share(baseline)} of the mask at sparsity {plan.sparsity}"),
     }

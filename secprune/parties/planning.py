@@ -19,7 +19,14 @@ from secprune.parties.progress import Progress, silent
 from secprune.parties.study_privacy import DEFAULT_DELTA, exact, usual_cohort, usual_colluders
 from secprune.privacy.accounting import noise_multiplier_for
 from secprune.privacy.mechanism import FEATURES_SHARE, LOG_LIMIT
-from secprune.privacy.planning import Yardstick, epsilons, fewest, noise_of_mean, remaining_error
+from secprune.privacy.planning import (
+    Yardstick,
+    epsilons,
+    fewest,
+    noise_of_mean,
+    pulled_by_clip,
+    remaining_error,
+)
 from secprune.pruning.reference import read_reference
 from secprune.task import MIN_COHORT, Payload, PruningSpec
 
@@ -149,6 +156,8 @@ class Plan(Struct, frozen=True, kw_only=True):
         shift: assumed distance of the hospitals' text from the public text.
         shift_measured: between the halves of the public text.
         shift_by_chance: about what halves of so few documents differ by, if they are of one kind.
+        pulled_by_clip: share of the shift that clipping takes from a patient as far from the others as public documents are
+            from each other; not in the errors.
         sparsity: of the masks that were compared.
         public_only_agreement: expected of the mask of public text alone, where the error is `shift`; None without a model.
         ladder: measured, (error, agreement); empty without a model.
@@ -164,6 +173,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     shift: float
     shift_measured: float
     shift_by_chance: float
+    pulled_by_clip: float
     sparsity: str
     public_only_agreement: float | None
     ladder: tuple[tuple[float, float], ...]
@@ -218,6 +228,9 @@ def plan_study(options: PlanOptions, *, progress: Progress = silent) -> Plan:
         shift=shift,
         shift_measured=reference.facts.shift,
         shift_by_chance=chance,
+        pulled_by_clip=pulled_by_clip(
+            Fraction(clip), features=features, spread=reference.spread, shift=shift
+        ),
         sparsity=sparsity,
         public_only_agreement=yardstick.agreement(shift),
         ladder=ladder,

@@ -9,9 +9,9 @@ Everything is in logarithms about the public reference, per feature, as root mea
 
 The remaining error is that of James and Stein's estimate in many dimensions (`mechanism.Estimate`). Outside of the few public
 directions it is exact up to the randomness of its share; within them, where hospitals have most in common, the estimate does
-better, so that a plan errs on the side of too many patients. Left out, because each is small or not knowable beforehand: that
-patients beyond the clip bound are pulled towards the reference, and the noise on the number of patients, whose effect is to
-that of a feature's noise as 8 S to C.
+better, so that a plan errs on the side of too many patients. Left out of the error: that patients beyond the clip bound are pulled
+towards the reference (`pulled_by_clip` says how far), and the noise on the number of patients, whose effect is to that of a
+feature's noise as 8 S to C.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 
 from secprune.privacy.accounting import epsilon_of_rho, rho_of_gaussian, summed_rho
 from secprune.privacy.grid import NORM
+from secprune.privacy.mechanism import FEATURES_SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -60,6 +61,19 @@ def remaining_error(noise: float, shift: float) -> float:
         shift: true distance of the mean from the reference, above 0.
     """
     return noise / math.hypot(1, noise / shift)
+
+
+def pulled_by_clip(clip: Fraction | float, *, features: int, spread: float, shift: float) -> float:
+    """Which share of the distance to the reference clipping takes from a patient of typical norm, from 0 to 1.
+
+    Args:
+        clip: bound of one patient's norm.
+        features: how many.
+        spread: typical distance of one patient from the mean of patients, root mean square.
+        shift: of that mean from the reference.
+    """
+    norm = math.sqrt(features) * math.hypot(spread, shift)
+    return max(0.0, 1 - FEATURES_SHARE * float(clip) / norm)
 
 
 def epsilons(

@@ -54,6 +54,7 @@ def test_json_without_a_model(root):
     assert "No private data were looked at" in found["assumption"]
     assert found["public_only_agreement"] is None
     assert found["ladder"] == []
+    assert 0 < found["pulled_by_clip"] < 1
     assert [(p["epsilon"], p["payload"]) for p in found["prices"]] == [
         ("1", "square-sums"), ("1", "counts"), ("8", "square-sums"), ("8", "counts"),
     ]  # fmt: skip

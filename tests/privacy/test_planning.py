@@ -14,8 +14,15 @@ from secprune.errors import ConfigurationError
 from secprune.parties.planning import noises_that_count
 from secprune.privacy.accounting import epsilon_of_rho, noise_multiplier_for, rho_of_gaussian
 from secprune.privacy.grid import NORM
-from secprune.privacy.mechanism import Estimate
-from secprune.privacy.planning import Yardstick, epsilons, fewest, noise_of_mean, remaining_error
+from secprune.privacy.mechanism import FEATURES_SHARE, Estimate
+from secprune.privacy.planning import (
+    Yardstick,
+    epsilons,
+    fewest,
+    noise_of_mean,
+    pulled_by_clip,
+    remaining_error,
+)
 
 DELTA = Fraction(1, 10**6)
 NUMBERS = st.floats(0.01, 100)
@@ -53,6 +60,19 @@ def test_noise_and_error_are_those_of_a_simulated_study(clients, parties, patien
     if clients > 1:
         assert noise_of_mean(Fraction(5, 2), 40, patients=patients) != pytest.approx(noise, rel=0.2)
     assert planned > 1.03 * error
+
+
+@pytest.mark.parametrize(("spread", "shift", "clip"), [(0.5, 0.2, 30), (0.5, 1.0, 45), (0.4, 0.2, 60)])
+def test_what_clipping_takes_is_that_of_clipped_patients(spread, shift, clip):
+    rng, features = np.random.default_rng(3), 4000
+    truth = rng.normal(0, shift, features)
+    patients = truth + rng.normal(0, spread, (400, features))
+    norms = np.linalg.norm(patients, axis=1, keepdims=True)
+    clipped = patients * np.minimum(1, FEATURES_SHARE * clip / norms)
+    left = float(clipped.mean(axis=0) @ truth / (truth @ truth))
+    taken = pulled_by_clip(clip, features=features, spread=spread, shift=shift)
+    assert 1 - taken == pytest.approx(left, rel=0.02)
+    assert (taken > 0.05) == (clip < 60)
 
 
 def test_a_consortium_with_no_noise_or_no_patients_is_a_mistake():
