@@ -15,7 +15,7 @@ from secprune.files import SHARED_FILE, read_bytes, write_atomically
 from secprune.messages.types import TaskSignature
 from secprune.parties.config import IDENTITY_FILE, JOURNAL_FILE
 from secprune.parties.private_pruning import check_reference, reference_file
-from secprune.parties.study_privacy import NO_PRIVACY, PrivacyOptions, privacy_spec
+from secprune.parties.study_privacy import NO_PRIVACY, PrivacyOptions, privacy_spec, usual_cohort
 from secprune.privacy.guarantee import check_claims
 from secprune.protocols.api import Round
 from secprune.pruning.checkpoint import tokenizer_digest, weights_digest
@@ -23,7 +23,6 @@ from secprune.pruning.reference import read_reference
 from secprune.storage.journal import Journal
 from secprune.storage.keyfile import read_card, read_identity
 from secprune.task import (
-    MIN_COHORT,
     KeyHolderForm,
     MatrixSpec,
     ModelSpec,
@@ -142,7 +141,7 @@ def build_task(model: ModelSpec, parties: tuple[PartySpec, ...], options: StudyO
 def smallest_cohort(options: StudyOptions, parties: tuple[PartySpec, ...]) -> int:
     """What the coordinator chose, or more than two thirds of the clients."""
     clients = sum(p.role == "client" for p in parties)
-    return options.min_clients if options.min_clients is not None else max(MIN_COHORT, 2 * clients // 3 + 1)
+    return options.min_clients if options.min_clients is not None else usual_cohort(clients)
 
 
 def read_roster(cards: Path) -> tuple[PartySpec, ...]:

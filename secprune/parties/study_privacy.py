@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from secprune.errors import LocalMisuseError
 from secprune.task import (
+    MIN_COHORT,
     CountNoiseSpec,
     PatientNoiseSpec,
     Payload,
@@ -100,8 +101,7 @@ def privacy_spec(
             "a public reference is of use with feature statistics only",
             hint="add --epsilon, or leave --reference out",
         )
-    quarter = max(1, min(clients // 4, min_clients - 1))
-    colluders = quarter if options.colluders is None else options.colluders
+    colluders = usual_colluders(clients, min_clients) if options.colluders is None else options.colluders
     if options.vote_noise is not None:
         noise = CountNoiseSpec(sigma=exact(options.vote_noise, "vote noise"), colluders=colluders)
         return PrivacySpec(payload=options.payload, mechanism="count-noise", count_noise=noise)
@@ -131,6 +131,16 @@ def privacy_spec(
             recentring=exact(options.recentring, "the share of the first round"),
         ),
     )
+
+
+def usual_cohort(clients: int) -> int:
+    """The smallest cohort of which a sum is opened, where the coordinator did not choose: more than two thirds."""
+    return max(MIN_COHORT, 2 * clients // 3 + 1)
+
+
+def usual_colluders(clients: int, min_clients: int) -> int:
+    """Clients whose noise may be missing or known, where the coordinator did not choose: a quarter of the roster."""
+    return max(1, min(clients // 4, min_clients - 1))
 
 
 def exact(number: str, what: str) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from secprune.pruning.offload import Blocks
     from secprune.pruning.patients import Inputs
     from secprune.task import PruningSpec
 
@@ -50,14 +51,25 @@ def masks_of_statistics(
     Source: Wanda (arXiv 2306.11695), sec. 3.
     """
     blocks, wanda = blocks_of(model), Wanda(pruning)
-    input_of = {name: group[0] for group in inputs for name in group}
     count = len(blocks.decoder.blocks)
     for index in range(count):
         blocks.bring(index)
-        for name, linear in blocks.decoder.linears(index).items():
-            weight = matrix_view(linear).contiguous()
-            square_sum = torch.from_numpy(square_means[input_of[name]]).to(weight.device)
-            mask = wanda.prune(weight, SquareSum(square_sum, tokens=1)).mask
-            yield name, np.ascontiguousarray(mask.cpu().numpy())
+        yield from masks_of_block(blocks, index, square_means, inputs, wanda)
         blocks.release()
         progress(index + 1, count)
+
+
+def masks_of_block(
+    blocks: Blocks,
+    index: int,
+    square_means: Mapping[str, NDArray[np.float64]],
+    inputs: Inputs,
+    wanda: Wanda,
+) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """The masks of one block, which has been brought: as `masks_of_statistics`."""
+    input_of = {name: group[0] for group in inputs for name in group}
+    for name, linear in blocks.decoder.linears(index).items():
+        weight = matrix_view(linear).contiguous()
+        square_sum = torch.from_numpy(square_means[input_of[name]]).to(weight.device)
+        mask = wanda.prune(weight, SquareSum(square_sum, tokens=1)).mask
+        yield name, np.ascontiguousarray(mask.cpu().numpy())

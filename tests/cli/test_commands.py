@@ -40,6 +40,7 @@ def flat(text):
         ("coordinator", "init"),
         ("demo",),
         ("evaluate",),
+        ("auditor", "plan"),
     ],
 )
 def test_help(command):
