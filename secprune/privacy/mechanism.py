@@ -135,7 +135,7 @@ class Estimate:
 
     The mean is shrunk towards the public reference by what noise it holds, in two parts: within the few directions in which
     public documents differ from each other, where most of what hospitals have in common lies and little of the noise, and
-    outside of them, input by input. Each part is a positive-part James-Stein estimate; without noise nothing is shrunk.
+    outside of them, input by input. Each part is shrunk as by a positive-part James-Stein estimate; without noise nothing is.
 
     Args:
         sums: of each input's features, (features,) int64, by the input's name.
@@ -181,10 +181,13 @@ class Estimate:
 
     def _share(self, part: Floats) -> float:
         """What is left of a part of the mean, of its own number of coordinates."""
-        energy = float(part @ part)
+        energy, n = float(part @ part), part.size
         if not self.noise or not energy:
             return 1.0
-        return max(0.0, 1 - max(0, part.size - 2) * self.noise**2 / energy)
+        # Two standard deviations more than noise alone has: of a hundred inputs with no signal, half would otherwise
+        # have a little more energy than is expected of noise, and all that would be taken for signal.
+        noise = (n + 2 * math.sqrt(2 * n)) * self.noise**2
+        return max(0.0, 1 - noise / energy)
 
     def square_means(self, reference: Mapping[str, Floats]) -> dict[str, Floats]:
         """The statistics that Wanda takes, up to a factor for each input: exp(mean) r."""
