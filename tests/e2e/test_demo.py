@@ -119,9 +119,55 @@ def test_what_it_tells_people(finished):
     assert str(out / "result.json") in "".join(stderr.split()) or "result.json" in stderr
 
 
+@pytest.fixture(scope="module")
+def patients(material, tmp_path_factory):
+    """The same hospitals' notes, each saying whom it is about, and public text."""
+    root = tmp_path_factory.mktemp("patients")
+    (root / "data").mkdir()
+    for index in range(3):
+        notes = enumerate(NOTES[index * 9 : index * 9 + 9])
+        lines = [json.dumps({"patient": f"p{number // 2}", "text": note}) for number, note in notes]
+        (root / "data" / f"ward-{index}.jsonl").write_text("\n".join(lines))
+    (root / "public.txt").write_text("\n\n".join(NOTES[27:]))
+    return root
+
+
+def test_a_demo_that_protects_patients_says_what_it_promises_and_whether_it_was_worth_it(
+    material, patients, tmp_path
+):
+    done = secprune(
+        "demo", "--model", material[0], "--data", patients / "data", "--public", patients / "public.txt",
+        "--out", tmp_path / "out", "--epsilon", 8, "--payload", "square-sums", "--sequence-length", 16, "--json",
+    )  # fmt: skip
+    result = json.loads(done.stdout)
+    assert result == json.loads((tmp_path / "out" / "result.json").read_text())
+    assert result["differing_bits"] == 0
+    assert set(result["perplexity"]) == {"dense", "magnitude", "public_only", "federated"}
+    privacy = result["privacy"]
+    assert privacy["baseline_perplexity"] == result["perplexity"]["public_only"]["mean"]
+    assert 0.5 < privacy["baseline_mask_agreement"] < 1
+    assert ("better than public text" in privacy["worth"]) == (
+        result["perplexity"]["federated"]["mean"] < privacy["baseline_perplexity"]
+    )
+    given = privacy["guarantee"]
+    assert (given["unit"], given["delta"], given["accountant"][:4]) == ("patient", 1e-6, "zCDP")
+    assert given["epsilon"] <= 8 < given["epsilon_collapsed"]
+    assert float(given["clip"]) > 0
+    assert float(given["noise_multiplier"]) > 0
+    assert given["sigma"][0] > given["sigma_per_party"][0] > 4
+    assert "(8, 0.000001)-differentially private per patient" in privacy["label"]
+    assert "worth it?" in done.stderr
+    assert result["peak_rss_bytes"]["aggregator-1"] < 200 * 2**20  # still without torch
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
+        (("--epsilon", 8), 2, "do not say which patient they are about"),
+        (("--epsilon", "much", "--unit", "document"), 2, "epsilon cannot be 'much'"),
+        (("--epsilon", 8, "--unit", "hospital"), 2, "this cannot be protected"),
+        (("--epsilon", 8, "--unit", "document", "--activations", "sequential"), 3, "sequential pruning"),
+        (("--epsilon", 8, "--unit", "document", "--local-pruner", "sparsegpt"), 3, "by wanda alone"),
         (("--clients", 9), 2, "holds 3 files of notes"),
         (("--protocol", "magic"), 2, "no protocol 'magic'"),
         (("--sparsity", "1.5"), 3, "sparsity 1.5 is not between 0 and 1"),

@@ -34,6 +34,7 @@ from secprune.pruning.reference import read_reference
 from secprune.pruning.tensorfile import CheckpointFiles, TensorFile
 from secprune.storage.masks import MaskFile
 from secprune.task import PATIENTS_VECTOR
+from secprune_threat_models import load_system
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +171,14 @@ def test_recentring_takes_a_second_round_about_the_first(tmp_path, checkpoint, r
     outcomes = finished(study)
     assert outcomes["hq"].rounds == outcomes["clinic-0"].rounds == 2
     select_model(study)
+    system, seen = load_system(), set()
+    for party in study.task.parties:
+        for path in (study.root / party.name).rglob("*"):
+            if path.is_file():
+                artefact = system.artefact_at(party.role, str(path.relative_to(study.root / party.name)))
+                assert artefact is not None, path
+                seen.add(artefact.name)
+    assert {"local statistics", "summed statistics", "released sums", "public-only mask"} <= seen
 
     def length(sums):
         return sum(float(v @ v) for name, v in sums.items() if name != PATIENTS_VECTOR)

@@ -49,6 +49,11 @@ def test_every_declared_artefact_exists_somewhere(tmp_path):
     made_elsewhere |= {"encrypted report", "sum of ciphertexts"}  # see below
     made_elsewhere |= {"local statistics", "summed statistics"}  # see tests/parties/test_square_sums.py
     made_elsewhere |= {"noised votes"}  # see tests/parties/test_noised_votes.py
+    made_elsewhere |= {
+        "public reference",
+        "public-only mask",
+        "released sums",
+    }  # see tests/e2e/test_private_study.py
     assert seen | made_elsewhere == {a.name for a in system.artefacts}
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from secprune.files import environment_errors, private_directory
+from secprune.files import PRIVATE_FILE, environment_errors, private_directory
 from secprune.ids import sha256, short
 from secprune.privacy.grid import COUNT_UNITS
 from secprune.privacy.mechanism import FEATURES_SHARE, log_features, to_grid
@@ -86,6 +86,7 @@ class UnitStatistics:
             rows = np.stack([np.concatenate(list(one.values())) for one in found])
             partial = path.with_suffix(".part.npy")
             with environment_errors(f"write {path.name}"):
+                partial.touch(mode=PRIVATE_FILE)
                 np.save(partial, rows.astype(np.float32))
                 partial.replace(path)
         table = np.load(path, mmap_mode="r")
