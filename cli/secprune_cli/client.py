@@ -23,11 +23,11 @@ app = typer.Typer(no_args_is_help=True, help="A hospital: check the task, prune 
 @app.command()
 def check(directory: DirectoryOption = HERE, as_json: JsonOption = False) -> None:
     """Check the task against this site's policy and model, and say what taking part discloses."""
-    from secprune.parties import client
+    from secprune.parties import schedule
     from secprune.parties.session import open_session
 
     with open_session(directory, "client") as session:
-        show(client.check(session), as_json=as_json, title="This site can take part")
+        show(schedule.check(session), as_json=as_json, title="This site can take part")
 
 
 @app.command()

@@ -17,6 +17,7 @@ from secprune.crypto.entropy import random_bytes
 from secprune.errors import ConfigurationError, LocalMisuseError
 from secprune.ids import sha256
 from secprune.messages.types import Report
+from secprune.parties.budget import BudgetStatus, budget_status
 from secprune.parties.progress import Progress, Stopwatch, peak_memory_mib, silent
 from secprune.parties.release import check_participation
 from secprune.parties.report_words import (
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 
 class CheckResult(Struct, frozen=True, kw_only=True):
-    """What a site agrees to by taking part."""
+    """What a site agrees to by taking part, and what its patients have cost so far."""
 
     study: str
     task_id: str
@@ -57,6 +58,7 @@ class CheckResult(Struct, frozen=True, kw_only=True):
     sparsity: str
     weights: int
     privacy: PrivacyLabel
+    privacy_budget: BudgetStatus
 
 
 class PruneResult(Struct, frozen=True, kw_only=True):
@@ -125,6 +127,7 @@ def check(session: Session) -> CheckResult:
         sparsity=task.pruning.sparsity,
         weights=session.round.weights,
         privacy=privacy_label(task),
+        privacy_budget=budget_status(session),
     )
 
 

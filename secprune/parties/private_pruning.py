@@ -10,14 +10,15 @@ of the noise and submits the statistics. Square-sums without noise are for tests
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 
 from secprune.errors import ConfigurationError, LocalMisuseError
 from secprune.ids import sha256
-from secprune.parties.budget import reserve
+from secprune.parties.budget import check_budget, reserve
 from secprune.parties.client import PruneResult, check_model, open_notes
 from secprune.parties.progress import Progress, Stopwatch, peak_memory_mib, silent
 from secprune.parties.report_words import MASKS_FILE, STATISTICS_FILE
@@ -82,6 +83,21 @@ def check_reference(task: Task, reference: Reference) -> None:
             )
 
 
+def check_site(session: Session) -> None:
+    """Find out before hours of work whether this site's notes and reference are fit for the task. Nothing is recorded.
+
+    Raises:
+        ConfigurationError: as `prune_privately`.
+        LocalMisuseError: likewise.
+    """
+    if session.task.privacy.statistics is UNSET:
+        return
+    reference = open_reference(session)
+    if session.task.privacy.patients is not UNSET:
+        patients = _own_patients(session, reference)
+        check_budget(session, **_spending(session.task, patients))
+
+
 def prune_privately(
     session: Session,
     *,
@@ -109,12 +125,7 @@ def prune_privately(
     with watch.phase("load"):
         reference = open_reference(session)
         patients = _own_patients(session, reference)
-        reserve(
-            session,
-            dataset=sha256(msgspec.json.encode(patients)),
-            units=[patient.id for patient in patients],
-            rho=spent_rho(task),
-        )
+        reserve(session, **_spending(task, patients))
         work = _Work(session, patients, device)
     with watch.phase("prune"):
         sums = work.sum(centre or reference.square_means, progress)
@@ -145,6 +156,21 @@ def _draw_noise(task: Task, index: int) -> dict[str, Integers]:
     drawn = discrete_gaussian(variance, sum(lengths.values()))
     ends = np.cumsum(list(lengths.values()))
     return dict(zip(lengths, np.split(drawn, ends[:-1]), strict=True))
+
+
+class _Spending(TypedDict):
+    dataset: str
+    units: list[str]
+    rho: Fraction
+
+
+def _spending(task: Task, patients: Sequence[Patient]) -> _Spending:
+    """What taking part costs whom."""
+    return {
+        "dataset": sha256(msgspec.json.encode(patients)),
+        "units": [patient.id for patient in patients],
+        "rho": spent_rho(task),
+    }
 
 
 def _own_patients(session: Session, reference: Reference) -> list[Patient]:

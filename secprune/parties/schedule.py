@@ -27,7 +27,7 @@ from secprune.parties.one_task import check_one_task
 from secprune.parties.outcome import await_outcome, await_sums, publish_outcome, publish_sums
 from secprune.parties.pairwise.aggregator import PairwiseAggregator
 from secprune.parties.pairwise.client import PairwiseClient
-from secprune.parties.private_pruning import prune_privately, take_raw_sums
+from secprune.parties.private_pruning import check_site, prune_privately, take_raw_sums
 from secprune.parties.progress import Progress, Stopwatch, add_seconds, silent
 from secprune.parties.release import check_participation
 from secprune.parties.released_statistics import ReleasedStatistics
@@ -56,7 +56,7 @@ def take_part(
     session: Session, patience: Patience, *, device: str = "auto", progress: Progress = silent
 ) -> ClientResult:
     """Check the task, prune and submit, in all rounds. Run by a client; see `client` for what it raises."""
-    client.check(session)
+    check(session)
     if session.task.pruning.schedule == "iterative":
         return _take_part_by_blocks(session, patience, device, progress)
     if session.task.rounds > 1:
@@ -64,6 +64,20 @@ def take_part(
     ready = report_is_ready(session)
     pruned = None if ready else prune(session, device=device, progress=progress)
     return ClientResult(rounds=1, prune=pruned, submit=submit(session, patience, progress=progress))
+
+
+def check(session: Session) -> client.CheckResult:
+    """Whether this site can take part, its notes included where the task says whom it protects.
+
+    Raises:
+        ConfigurationError: as `client.check` and `private_pruning.check_site`.
+        LocalMisuseError: likewise.
+        RemoteMisbehaviourError: as `client.check`.
+    """
+    checked = client.check(session)
+    if not report_is_ready(session):
+        check_site(session)
+    return checked
 
 
 def prune(session: Session, *, device: str = "auto", progress: Progress = silent) -> client.PruneResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 
 import numpy as np
@@ -23,7 +24,7 @@ from transformers import AutoModelForCausalLM
 
 from secprune.errors import ConfigurationError, LocalMisuseError, TooFewPartiesError
 from secprune.parties.budget import budget_status
-from secprune.parties.schedule import prune
+from secprune.parties.schedule import check, prune
 from secprune.parties.session import open_session
 from secprune.parties.study_privacy import PrivacyOptions
 from secprune.parties.sums import SUMS_FILE
@@ -257,6 +258,30 @@ def test_a_site_without_budget_does_not_take_part(tmp_path, checkpoint, referenc
     study = private_study(tmp_path, checkpoint, reference, PrivacyOptions(epsilon="8"))
     write_party_file(study, "clinic-0", checkpoint, max_epsilon="7")
     refused(study, "this site's budget is 7")
+
+
+def test_a_check_says_so_before_hours_of_work_and_spends_nothing(tmp_path, checkpoint, reference):
+    study = private_study(tmp_path, checkpoint, reference, PrivacyOptions(epsilon="8"))
+    for limit, match in (("7", "this site's budget is 7"), ("9", None)):
+        write_party_file(study, "clinic-0", checkpoint, max_epsilon=limit)
+        with open_session(study.root / "clinic-0", "client") as session:
+            if match is None:
+                found = check(session)
+                assert found.privacy_budget.epsilon == 0
+                assert found.privacy.guarantee.epsilon <= 8
+            else:
+                with pytest.raises(ConfigurationError, match=match):
+                    check(session)
+    with open_session(study.root / "clinic-0", "client") as session:
+        prune(session)
+        assert 7.2 < check(session).privacy_budget.epsilon < 7.4  # at the policy's larger delta
+    public = (reference.parent / "public.txt").read_text().split("\n\n")[3]
+    (study.root / "clinic-1" / "notes.jsonl").write_text(json.dumps({"patient": "x", "text": public}))
+    with (
+        open_session(study.root / "clinic-1", "client") as session,
+        pytest.raises(ConfigurationError, match="stand in the task's public reference"),
+    ):
+        check(session)
 
 
 def test_square_sums_are_opt_in(tmp_path, checkpoint, reference):
