@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from secprune.privacy.grid import COUNT_UNITS
-from secprune.privacy.mechanism import FEATURES_SHARE, log_features, to_grid
-from secprune.pruning.clipping import JointClip
+from secprune.pruning.clipping import UnitVectors
 from secprune.pruning.patients import distinct_inputs, mean_squares, patient_batches
 
 
@@ -20,12 +19,8 @@ def batches_of(patients, tokenizer, *, sequence_length=16, max_windows=3):
 
 def unit_vectors(square_means, reference, clip):
     """Each unit's bounded vector, its count last: (units, features + 1)."""
-    joint = JointClip({name: len(values) for name, values in reference.items()}, float(clip) * FEATURES_SHARE)
-    rows = []
-    for found in square_means:
-        clipped = joint({name: log_features(found[name], values) for name, values in reference.items()})
-        rows.append([*to_grid(np.concatenate([clipped[name] for name in reference]), clip), COUNT_UNITS])
-    return np.array(rows, np.int64)
+    vector_of = UnitVectors(reference, clip)
+    return np.array([[*vector_of(found), COUNT_UNITS] for found in square_means], np.int64)
 
 
 def sum_over_patients(model, patients, tokenizer, reference, clip):

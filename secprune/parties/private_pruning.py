@@ -26,7 +26,7 @@ from secprune.parties.voting import check_not_noised
 from secprune.privacy.gaussian import discrete_gaussian
 from secprune.privacy.grid import COUNT_UNITS
 from secprune.privacy.guarantee import round_variances, spent_rho
-from secprune.privacy.mechanism import FEATURES_SHARE, Estimate, log_features, raw_to_grid, to_grid
+from secprune.privacy.mechanism import Estimate, raw_to_grid
 from secprune.pruning.reference import Reference, read_reference
 from secprune.storage.masks import write_masks
 from secprune.storage.statistics import write_statistics
@@ -218,12 +218,11 @@ class _Work:
 
     def sum(self, centre: Mapping[str, Floats], progress: Progress) -> dict[str, Integers]:
         """The sum over patients of their bounded vectors, without noise."""
-        from secprune.pruning.clipping import JointClip  # noqa: PLC0415
+        from secprune.pruning.clipping import UnitVectors  # noqa: PLC0415
         from secprune.pruning.patients import mean_squares  # noqa: PLC0415
 
-        clip = self._task.privacy.of_patients.clip_bound
         lengths = {name: len(values) for name, values in centre.items()}
-        joint = JointClip(lengths, float(clip) * FEATURES_SHARE)
+        vector_of = UnitVectors(centre, self._task.privacy.of_patients.clip_bound)
         total = np.zeros(sum(lengths.values()), np.int64)
         patients = mean_squares(
             self._blocks,
@@ -232,8 +231,7 @@ class _Work:
             progress=lambda done, steps: progress("decoder blocks, by groups of patients", done, steps),
         )
         for found in patients:
-            clipped = joint({name: log_features(found[name], centre[name]) for name in lengths})
-            total += to_grid(np.concatenate([clipped[name] for name in lengths]), clip)
+            total += vector_of(found)
         ends = np.cumsum(list(lengths.values()))
         sums: dict[str, Any] = dict(zip(lengths, np.split(total, ends[:-1]), strict=True))
         return sums | {PATIENTS_VECTOR: np.array([len(self._batches) * COUNT_UNITS])}

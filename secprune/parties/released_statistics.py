@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from secprune.pruning.reference import Reference
     from secprune.task import Task
 
-SquareMeans = dict[str, "Floats"]
-
 
 class StatisticsFacts(Struct, frozen=True, kw_only=True):
     """What the last noised sum says of itself; derived from it alone.
@@ -59,7 +57,7 @@ class ReleasedStatistics:
         self.facts: StatisticsFacts | None = None
         self.cohort = session.task.n_max
         self._paths = sums
-        self.square_means: SquareMeans = dict(self.reference.square_means)
+        self.square_means: dict[str, Floats] = dict(self.reference.square_means)
         for index, path in enumerate(sums):
             self._take(session.task, index, path)
 

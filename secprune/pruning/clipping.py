@@ -1,4 +1,4 @@
-"""Joint clipping of one unit's statistics by Opacus, which treats them as the gradients of one sample.
+"""From one unit's statistics to its bounded vector of whole numbers; the clipping is Opacus's, as of one sample's gradients.
 
 Opacus clips; it draws no noise (its noise is of floating point: `DPOptimizer` with noise_multiplier 0) and is not told that
 there was any: what is spent is accounted for by `secprune.privacy`. Its norm is of floating point too; whoever puts the
@@ -10,12 +10,15 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from secprune.errors import LocalEnvironmentError
+from secprune.privacy.mechanism import FEATURES_SHARE, log_features, to_grid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from fractions import Fraction
 
     from numpy.typing import NDArray
 
@@ -69,3 +72,24 @@ class JointClip:
                 hint="install the release of opacus that constraints.txt names",
             )
         return clipped
+
+
+class UnitVectors:
+    """Makes the bounded vectors of units: `privacy.mechanism`, in its order.
+
+    Args:
+        centre: square-means that units are measured against, by input: (features,).
+        clip: the task's bound C.
+    """
+
+    def __init__(self, centre: Mapping[str, NDArray[np.float64]], clip: Fraction) -> None:
+        self._centre, self._clip = dict(centre), clip
+        features = {name: len(values) for name, values in centre.items()}
+        self._joint = JointClip(features, float(clip) * FEATURES_SHARE)
+
+    def __call__(self, square_means: Mapping[str, NDArray[np.float64]]) -> NDArray[np.int64]:
+        """One unit's vector, without the coordinate that counts it: (features of all inputs,)."""
+        clipped = self._joint(
+            {name: log_features(square_means[name], centre) for name, centre in self._centre.items()}
+        )
+        return to_grid(np.concatenate([clipped[name] for name in self._centre]), self._clip)

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from secprune.task import MatrixSpec
     from secprune_cli.experiment.bench import Bench
 
-Mask = "npt.NDArray[np.bool_]"
-
 
 class Finding(Struct, frozen=True, kw_only=True):
     """What one cell gave.

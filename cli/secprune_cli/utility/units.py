@@ -15,8 +15,7 @@ import numpy as np
 from secprune.files import PRIVATE_FILE, environment_errors, private_directory
 from secprune.ids import sha256, short
 from secprune.privacy.grid import COUNT_UNITS
-from secprune.privacy.mechanism import FEATURES_SHARE, log_features, to_grid
-from secprune.pruning.clipping import JointClip
+from secprune.pruning.clipping import UnitVectors
 from secprune.pruning.patients import Inputs, distinct_inputs, mean_squares, patient_batches
 
 if TYPE_CHECKING:
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 
     from secprune.pruning.calibration import Tokenizer
     from secprune.pruning.notes import Patient
-
-Floats = "npt.NDArray[np.float64]"
 
 
 class UnitStatistics:
@@ -112,10 +109,5 @@ def bounded_vectors(
     clip: Fraction,
 ) -> npt.NDArray[np.int32]:
     """What each unit adds to a sum, its count last: (units, features + 1)."""
-    joint = JointClip({name: len(values) for name, values in reference.items()}, float(clip) * FEATURES_SHARE)
-    rows = []
-    for unit in units:
-        clipped = joint({name: log_features(unit[name], values) for name, values in reference.items()})
-        vector = to_grid(np.concatenate([clipped[name] for name in reference]), clip)
-        rows.append(np.append(vector, COUNT_UNITS).astype(np.int32))
-    return np.stack(rows)
+    vector_of = UnitVectors(reference, clip)
+    return np.stack([np.append(vector_of(unit), COUNT_UNITS).astype(np.int32) for unit in units])
