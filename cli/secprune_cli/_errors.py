@@ -52,6 +52,8 @@ _EXTRAS = {
     "s3fs": "s3",
     "sshfs": "sftp",
     "distributed": "dask",
+    "opacus": "dp",
+    "dp_accounting": "dp",
 }
 
 
