@@ -72,11 +72,6 @@ class Bench:
         self._state = hashlib.sha256()
         self._known: dict[tuple[str, str], float | None] = {}
 
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """Names of the held-out texts, in order."""
-        return tuple(self._texts)
-
     def restore(self) -> None:
         """Make the model dense again."""
         self.begin()

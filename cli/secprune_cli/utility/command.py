@@ -48,7 +48,13 @@ def utility(
         "0.5,1,2,8,none"
     ),
     delta: Annotated[str, typer.Option(help="And delta.")] = "0.000001",
-    hospitals: Annotated[str, typer.Option(help="Numbers of hospitals; the first files of --data.")] = "4",
+    hospitals: Annotated[
+        str,
+        typer.Option(
+            help="Numbers of hospitals; the first files of --data. Masks are judged on the "
+            "held-out texts of as many as the smallest number."
+        ),
+    ] = "4",
     patients: Annotated[
         str, typer.Option(help="Numbers of patients of each hospital; its first ones.")
     ] = "25",
@@ -104,7 +110,8 @@ def utility(
     multipliers = choices.multipliers()
     console = Console(stderr=True, highlight=False)
     source = prepare_model(model, console=console)
-    setup = _setup(source, data, public, [sparsity, sequence_length, max_windows, eval_windows, delta])
+    options = [sparsity, sequence_length, max_windows, eval_windows, delta, min(choices.hospitals)]
+    setup = _setup(source, data, public, options)
     results = private_directory(output) / f"results-{short(setup)}.jsonl"
     found = _read(results)
     before = len(found)
@@ -215,6 +222,7 @@ def _measurer(
         public=references,
         square_means=square_means,
         multipliers=multipliers,
+        texts=min(choices.hospitals),
     )
 
 

@@ -64,6 +64,7 @@ class Measurer:
         public: references by name.
         square_means: of each hospital's patients, by input.
         multipliers: noise multiplier of each epsilon.
+        texts: of so many hospitals masks are judged on, the first ones, so that all cells are judged on the same.
     """
 
     def __init__(
@@ -75,9 +76,11 @@ class Measurer:
         public: Mapping[str, Public],
         square_means: Sequence[Sequence[Mapping[str, npt.NDArray[np.float64]]]],
         multipliers: Mapping[str, Fraction],
+        texts: int,
     ) -> None:
         self._bench, self._inputs, self._pruning = bench, inputs, pruning
         self._public, self._square_means, self._multipliers = public, square_means, multipliers
+        self._texts = texts
         self._kept: dict[Cell, dict[str, npt.NDArray[np.uint8]]] = {}
 
     def measure(self, cell: Cell) -> Finding:
@@ -190,7 +193,7 @@ class Measurer:
         self._bench.begin()
         for matrix in self._bench.matrices:
             self._bench.prune(matrix, unpacked(masks[matrix.name], matrix))
-        found = list(self._bench.judge(len(self._bench.texts)).values())
+        found = list(self._bench.judge(self._texts).values())
         values = [value for value in found if value is not None]
         return round(sum(values) / len(values), 4) if len(values) == len(found) else None
 
