@@ -12,13 +12,14 @@ import numpy as np
 from msgspec import Struct
 
 from secprune.packing import Counts
+from secprune.parties.planning import noises_that_count
 from secprune.privacy.gaussian import discrete_gaussian
 from secprune.privacy.grid import NORM
 from secprune.privacy.mechanism import Estimate
 from secprune.pruning.from_statistics import masks_of_statistics
 from secprune.pruning.reference import PublicStatistics
 from secprune.pruning.selection import final_mask
-from secprune.task import MIN_COHORT, PruningSpec
+from secprune.task import PruningSpec
 from secprune_cli.utility.cells import Cell
 
 if TYPE_CHECKING:
@@ -124,10 +125,8 @@ class Measurer:
         """Square-sums: one noised sum over all hospitals, each adding its part as the task's defaults have it."""
         public = self._public[cell.reference]
         total = np.sum([v[: cell.patients].sum(axis=0) for v in public.vectors[: cell.hospitals]], axis=0)
-        floor = max(MIN_COHORT, 2 * cell.hospitals // 3 + 1)
-        honest = floor - max(1, min(cell.hospitals // 4, floor - 1))
-        whole = (self._multipliers[cell.epsilon] * NORM) ** 2
-        return self._wanda(self._released(public, total, whole / honest, parties=cell.hospitals))
+        part = (self._multipliers[cell.epsilon] * NORM) ** 2 / noises_that_count(cell.hospitals)
+        return self._wanda(self._released(public, total, part, parties=cell.hospitals))
 
     def _counts(self, cell: Cell) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
         """Counts: each hospital noises its own sum, makes a mask of it, and votes."""
