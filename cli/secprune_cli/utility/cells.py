@@ -69,8 +69,8 @@ class Choices(Struct, frozen=True, kw_only=True):
         return found
 
     def cells(self) -> list[Cell]:
-        """All measurements, those of the baselines first."""
-        return [*self._baselines(), *self._studies()]
+        """All measurements: the baselines, then every study once, then again with other noise."""
+        return [*self._baselines(), *sorted(self._studies(), key=lambda cell: cell.seed)]
 
     def _baselines(self) -> Iterator[Cell]:
         for reference in self.references:
