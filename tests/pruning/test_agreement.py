@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from private_study import PRUNING, make_public_reference
 from tiny_models import make_checkpoint
 from transformers import AutoModelForCausalLM
