@@ -47,7 +47,7 @@ class BudgetStatus(Struct, frozen=True, kw_only=True):
 def reserve(session: Session, *, dataset: str, units: Sequence[str], rho: Fraction) -> None:
     """Record that this task costs each of these units `rho`, if the budget allows it.
 
-    Run by a client, before it touches data. Again for the same task, it records only units that are new to it.
+    Run by a client, before it computes anything from a note. Again for the same task, it records only units that are new to it.
 
     Args:
         session: of the client.

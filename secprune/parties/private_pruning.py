@@ -1,7 +1,7 @@
 """A client's part where the task protects patients: statistics of each patient, bounded, summed and noised.
 
-In this order: noise is drawn; what it will spend is taken from this site's budget; only then notes are read. How long drawing
-takes depends on the noise, and so cannot depend on a note. Of what is computed from notes only the noised sum is kept, or the
+In this order: noise is drawn; notes are read, to know whose they are; what this costs these patients is taken from the site's
+budget; only then anything is computed from a note. How long drawing takes depends on the noise alone. Of what is computed from notes only the noised sum is kept, or the
 pruning mask that follows from it; statistics of single patients, and the sum without its noise, are never on disk.
 
 With counts each client noises its statistics for itself and submits a mask of the result. With square-sums each adds a part
@@ -10,7 +10,7 @@ of the noise and submits the statistics. Square-sums without noise are for tests
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import msgspec
 import numpy as np
@@ -26,7 +26,7 @@ from secprune.parties.voting import check_not_noised
 from secprune.privacy.gaussian import discrete_gaussian
 from secprune.privacy.grid import COUNT_UNITS
 from secprune.privacy.guarantee import round_variances, spent_rho
-from secprune.privacy.mechanism import Estimate, raw_to_grid
+from secprune.privacy.mechanism import Estimate, parted, raw_to_grid
 from secprune.pruning.reference import Reference, read_reference
 from secprune.storage.masks import write_masks
 from secprune.storage.statistics import write_statistics
@@ -153,9 +153,7 @@ def _draw_noise(task: Task, index: int) -> dict[str, Integers]:
     """This client's noise of one round, by vector."""
     variance = round_variances(task)[index]
     lengths = input_lengths(task.privacy.of_statistics, task.model.matrices) | {PATIENTS_VECTOR: 1}
-    drawn = discrete_gaussian(variance, sum(lengths.values()))
-    ends = np.cumsum(list(lengths.values()))
-    return dict(zip(lengths, np.split(drawn, ends[:-1]), strict=True))
+    return parted(discrete_gaussian(variance, sum(lengths.values())), lengths)
 
 
 class _Spending(TypedDict):
@@ -193,20 +191,16 @@ class _Work:
         from secprune.pruning.devices import choose_device  # noqa: PLC0415 - torch, only where a model runs
         from secprune.pruning.models import load_tokenizer  # noqa: PLC0415
         from secprune.pruning.offload import open_blocks  # noqa: PLC0415
-        from secprune.pruning.patients import patient_batches  # noqa: PLC0415
+        from secprune.pruning.patients import batches_of_patients  # noqa: PLC0415
 
         self._session, self._task = session, session.task
         self.device: torch.device = choose_device(device)
         directory = session.path(session.config.model, "the model")
         check_model(self._task, directory)
         tokenizer, pruning = load_tokenizer(directory), self._task.pruning
-        found = [
-            patient_batches(
-                patient, tokenizer, sequence_length=pruning.sequence_length, max_windows=pruning.max_windows
-            )
-            for patient in patients
-        ]
-        self._batches = [batches for batches in found if batches]  # without a token there is nothing to count
+        self._batches = batches_of_patients(
+            patients, tokenizer, sequence_length=pruning.sequence_length, max_windows=pruning.max_windows
+        )
         if not self._batches:
             raise LocalMisuseError("the notes hold no token", hint="give notes with text in them")
         self.windows = sum(len(batch) for batches in self._batches for batch in batches)
@@ -232,9 +226,7 @@ class _Work:
         )
         for found in patients:
             total += vector_of(found)
-        ends = np.cumsum(list(lengths.values()))
-        sums: dict[str, Any] = dict(zip(lengths, np.split(total, ends[:-1]), strict=True))
-        return sums | {PATIENTS_VECTOR: np.array([len(self._batches) * COUNT_UNITS])}
+        return parted(total, lengths) | {PATIENTS_VECTOR: np.array([len(self._batches) * COUNT_UNITS])}
 
     def write_masks(self, sums: dict[str, Integers], reference: Reference, progress: Progress) -> None:
         """The pruning masks that follow from noised statistics."""

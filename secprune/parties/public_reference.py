@@ -14,7 +14,7 @@ from secprune.pruning.devices import choose_device
 from secprune.pruning.models import load_tokenizer
 from secprune.pruning.notes import read_patients
 from secprune.pruning.offload import open_blocks
-from secprune.pruning.patients import distinct_inputs, mean_squares, patient_batches
+from secprune.pruning.patients import batches_of_patients, distinct_inputs, mean_squares
 from secprune.pruning.reference import (
     ReferenceFacts,
     document_digest,
@@ -83,11 +83,9 @@ def make_reference(
     with watch.phase("load"):
         documents = read_patients(text, "document")
         tokenizer = load_tokenizer(model)
-        found = [
-            patient_batches(document, tokenizer, sequence_length=sequence_length, max_windows=max_windows)
-            for document in documents
-        ]
-        batches = [batch for batch in found if batch]
+        batches = batches_of_patients(
+            documents, tokenizer, sequence_length=sequence_length, max_windows=max_windows
+        )
         if len(batches) < _MIN_DOCUMENTS:
             raise LocalMisuseError(
                 f"the public text holds {len(batches)} documents, at least {_MIN_DOCUMENTS} are needed",

@@ -11,10 +11,8 @@ import numpy as np
 from msgspec import UNSET, Struct
 
 from secprune.errors import LocalMisuseError
-from secprune.files import file_digest
-from secprune.ids import sha256
-from secprune.parties.private_pruning import estimate, open_reference
-from secprune.parties.sums import SUMS_FILE
+from secprune.parties.private_pruning import estimate
+from secprune.parties.sums import SUMS_FILE, digest_of_sums
 from secprune.privacy.guarantee import round_variances
 from secprune.privacy.mechanism import raw_square_sums
 from secprune.pruning.tensorfile import TensorFile
@@ -48,23 +46,23 @@ class ReleasedStatistics:
     """The released sums of all rounds of a task.
 
     Args:
-        session: of a party that has the task's reference.
+        task: the study's.
+        reference: the task's.
         sums: the files of the sums, in the order of the rounds.
     """
 
-    def __init__(self, session: Session, sums: list[Path]) -> None:
-        self.reference: Reference = open_reference(session)
+    def __init__(self, task: Task, reference: Reference, sums: list[Path]) -> None:
+        self._reference = reference
         self.facts: StatisticsFacts | None = None
-        self.cohort = session.task.n_max
+        self.cohort = task.n_max
         self._paths = sums
-        self.square_means: dict[str, Floats] = dict(self.reference.square_means)
+        self.square_means: dict[str, Floats] = dict(reference.square_means)
         for index, path in enumerate(sums):
-            self._take(session.task, index, path)
+            self._take(task, index, path)
 
     def digest(self) -> str:
-        """Of the one file of sums; with several rounds, of their digests, one a line."""
-        digests = [file_digest(path) for path in self._paths]
-        return digests[0] if len(digests) == 1 else sha256("\n".join(digests).encode())
+        """See `digest_of_sums`."""
+        return digest_of_sums(self._paths)
 
     def _take(self, task: Task, index: int, path: Path) -> None:
         if not path.exists():
@@ -78,7 +76,7 @@ class ReleasedStatistics:
                 name: raw_square_sums(sums[name], r) for name, r in self.square_means.items()
             }
             return
-        found = estimate(task, self.reference, sums, cohort * round_variances(task)[index])
+        found = estimate(task, self._reference, sums, cohort * round_variances(task)[index])
         self.square_means = found.square_means(self.square_means)
         self.facts = StatisticsFacts(
             patients=round(found.patients, 1),

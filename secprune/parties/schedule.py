@@ -27,7 +27,7 @@ from secprune.parties.one_task import check_one_task
 from secprune.parties.outcome import await_outcome, await_sums, publish_outcome, publish_sums
 from secprune.parties.pairwise.aggregator import PairwiseAggregator
 from secprune.parties.pairwise.client import PairwiseClient
-from secprune.parties.private_pruning import check_site, prune_privately, take_raw_sums
+from secprune.parties.private_pruning import check_site, open_reference, prune_privately, take_raw_sums
 from secprune.parties.progress import Progress, Stopwatch, add_seconds, silent
 from secprune.parties.release import check_participation
 from secprune.parties.released_statistics import ReleasedStatistics
@@ -162,8 +162,8 @@ def _take_part_with_recentring(
         here = session.at_round(index)
         if not report_is_ready(here):
             before = [await_sums(session.at_round(i), patience) for i in range(index)]
-            centre = ReleasedStatistics(session, before).square_means
-            pruned = prune_privately(here, device=device, progress=progress, centre=centre)
+            released = ReleasedStatistics(session.task, open_reference(session), before)
+            pruned = prune_privately(here, device=device, progress=progress, centre=released.square_means)
         sent.append(submit(here, patience, progress=progress))
     return ClientResult(rounds=session.task.rounds, prune=pruned, submit=_all_sent(session.task, sent))
 

@@ -19,13 +19,12 @@ from msgspec import UNSET, Struct
 from secprune import __version__
 from secprune.errors import ConfigurationError, LocalMisuseError
 from secprune.files import file_digest
-from secprune.ids import sha256
 from secprune.parties.client import check_model
 from secprune.parties.coordinator import require_counts
 from secprune.parties.private_pruning import open_reference
 from secprune.parties.progress import Progress, Stopwatch, silent
 from secprune.parties.released_statistics import ReleasedStatistics, StatisticsFacts, released_by
-from secprune.parties.sums import COUNTS_FILE
+from secprune.parties.sums import COUNTS_FILE, digest_of_sums
 from secprune.privacy.labels import PrivacyLabel, privacy_label
 from secprune.privacy.votes import are_noised, count_noise
 from secprune.pruning.checkpoint import write_pruned_checkpoint
@@ -131,9 +130,9 @@ def select(
         ConfigurationError: the model or the reference here is not the task's, or too many pruned weights had no vote.
     """
     task, watch = session.task, Stopwatch()
-    outcome = _outcome(session)
-    source = session.path(session.config.model, "the model")
     reference = None if task.privacy.statistics is UNSET else open_reference(session)
+    outcome = _outcome(session, reference)
+    source = session.path(session.config.model, "the model")
     if baseline is not None and reference is None:
         raise LocalMisuseError(
             "this task has no public reference, so there is no public-only baseline",
@@ -182,7 +181,7 @@ def select(
         baseline=compared,
     )
     with watch.phase("write model"):
-        _write_model(task, source, output, final, provenance, outcome)
+        _write_model(task, source, output, final, provenance, scaled_by=outcome.scaled_by)
     warning = _warning(task, tally)
     if warning:
         _log.warning("%s", warning)
@@ -206,9 +205,9 @@ def _write_model(
     output: Path,
     masks: MaskFile,
     provenance: Struct,
-    outcome: _Votes | _Statistics | None,
+    *,
+    scaled_by: VotesOf | None = None,
 ) -> None:
-    votes_of = outcome.of if isinstance(outcome, _Votes) and task.pruning.weight_scaling else None
     write_pruned_checkpoint(
         source,
         output,
@@ -216,7 +215,7 @@ def _write_model(
         [(m.name, m.rows, m.columns) for m in task.model.matrices],
         {PROVENANCE_FILE: msgspec.json.format(msgspec.json.encode(provenance), indent=2)},
         transposed=[m.name for m in task.model.matrices if m.transposed],
-        scaled_by=votes_of,
+        scaled_by=scaled_by,
     )
 
 
@@ -239,7 +238,7 @@ def _public_only(
         mask_agreement=round(same / sum(m.rows * m.columns for m in task.model.matrices), 6),
     )
     if output is not None:
-        _write_model(task, source, output, masks, found, None)
+        _write_model(task, source, output, masks, found)
     return found
 
 
@@ -253,10 +252,10 @@ def _masks_of(
     return masks_of_statistics(open_blocks(source), square_means, inputs, pruning=task.pruning)
 
 
-def _outcome(session: Session) -> _Votes | _Statistics:
-    if session.task.privacy.payload == "counts":
+def _outcome(session: Session, reference: Reference | None) -> _Votes | _Statistics:
+    if session.task.privacy.payload == "counts" or reference is None:
         return _Votes([session.at_round(index) for index in range(session.task.rounds)])
-    return _Statistics(session)
+    return _Statistics(session, reference)
 
 
 def round_masks(session: Session) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
@@ -306,10 +305,14 @@ class _Votes:
         """The smallest of all rounds."""
         return min(cohort for _, cohort in self._of.values())
 
+    @property
+    def scaled_by(self) -> VotesOf | None:
+        """What kept weights are scaled by, if the task says so."""
+        return self.of if self._task.pruning.weight_scaling else None
+
     def digest(self) -> str:
-        """Of the one file of counts; with several rounds, of their digests, one a line."""
-        digests = [file_digest(path) for path in self._paths]
-        return digests[0] if len(digests) == 1 else sha256("\n".join(digests).encode())
+        """See `digest_of_sums`."""
+        return digest_of_sums(self._paths)
 
     def masks(self, source: Path) -> Iterator[tuple[str, npt.NDArray[np.bool_], npt.NDArray[Any] | None]]:
         """Name, final pruning mask and counts of each matrix of the model in `source`."""
@@ -319,13 +322,17 @@ class _Votes:
 class _Statistics:
     """The sums of statistics of all rounds of a task."""
 
-    def __init__(self, session: Session) -> None:
+    scaled_by: VotesOf | None = None
+
+    def __init__(self, session: Session, reference: Reference) -> None:
         self._task = session.task
-        self._released = ReleasedStatistics(session, released_by(session, session.task.rounds))
+        self._released = ReleasedStatistics(
+            session.task, reference, released_by(session, session.task.rounds)
+        )
         self.facts, self.cohort = self._released.facts, self._released.cohort
 
     def digest(self) -> str:
-        """Of the files of sums, as of those of counts."""
+        """See `digest_of_sums`."""
         return self._released.digest()
 
     def masks(self, source: Path) -> Iterator[tuple[str, npt.NDArray[np.bool_], npt.NDArray[Any] | None]]:

@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from secprune.files import file_digest
+from secprune.ids import sha256
 from secprune.protocols.payloads import Vectors
 from secprune.pruning.tensorfile import write_tensor_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     import numpy.typing as npt
 
@@ -36,6 +39,12 @@ COUNTS_FILE = "counts.safetensors"
 SUMS_FILE = "sums.safetensors"
 SUM_FILE: dict[Payload, str] = {"counts": COUNTS_FILE, "square-sums": SUMS_FILE}
 """Which file a task's sum stands in, by payload."""
+
+
+def digest_of_sums(paths: Sequence[Path]) -> str:
+    """Of the one file of a sum; with several rounds, of their digests, one a line."""
+    digests = [file_digest(path) for path in paths]
+    return digests[0] if len(digests) == 1 else sha256("\n".join(digests).encode())
 
 
 class SumWriter(Protocol):

@@ -13,8 +13,5 @@ COUNT_UNITS = 2**17
 FEATURES_NORM_SQUARED = NORM**2 - COUNT_UNITS**2
 """Bound of the squared norm of a unit's other coordinates."""
 
-VALUE_BITS = 44
-"""Every number that a client sends lies in [-2^43, 2^43)."""
-
 RAW_UNITS = 2**16
 """Of square-sums without noise: steps of the grid for each reference square-mean."""

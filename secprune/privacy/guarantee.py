@@ -25,8 +25,9 @@ from secprune.privacy.accounting import (
     rho_of_gaussian,
     summed_rho,
 )
-from secprune.privacy.grid import NORM, VALUE_BITS
+from secprune.privacy.grid import NORM
 from secprune.task.privacy import input_lengths
+from secprune.vectors import VALUE_BITS
 
 if TYPE_CHECKING:
     from secprune.task import CountNoiseSpec, PatientNoiseSpec, ResponseSpec, Task

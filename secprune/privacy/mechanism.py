@@ -34,7 +34,8 @@ import numpy as np
 import numpy.typing as npt
 
 from secprune.errors import LocalMisuseError
-from secprune.privacy.grid import COUNT_UNITS, FEATURES_NORM_SQUARED, NORM, RAW_UNITS, VALUE_BITS
+from secprune.privacy.grid import COUNT_UNITS, FEATURES_NORM_SQUARED, NORM, RAW_UNITS
+from secprune.vectors import VALUE_BOUND
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,6 +54,12 @@ _SMALLEST = 1e-300
 
 FEATURES_SHARE = math.sqrt(FEATURES_NORM_SQUARED) / NORM
 """The norm that is left to features, of the clip bound."""
+
+
+def parted(vector: Integers, lengths: Mapping[str, int]) -> dict[str, Integers]:
+    """Cut a vector of all inputs into those of each one, in order: views of it, by name."""
+    ends = np.cumsum(list(lengths.values()))
+    return dict(zip(lengths, np.split(vector, ends[:-1]), strict=True))
 
 
 def log_features(square_means: Floats, reference: Floats) -> Floats:
@@ -117,7 +124,7 @@ def raw_to_grid(square_sums: Floats, reference: Floats) -> Integers:
         LocalMisuseError: too many tokens for the grid.
     """
     scaled = np.rint(square_sums / reference * RAW_UNITS)
-    if not (scaled < 2 ** (VALUE_BITS - 1)).all():
+    if not (scaled < VALUE_BOUND).all():
         raise LocalMisuseError(
             "the sums of squares do not fit the grid: a feature is far larger than in public text",
             hint="use fewer windows, or a public reference of text that is more alike",

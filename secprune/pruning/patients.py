@@ -82,6 +82,17 @@ def patient_batches(
     return split_batches(cut_windows(stream, sequence_length=length, max_windows=max_windows))
 
 
+def batches_of_patients(
+    patients: Sequence[Patient], tokenizer: Tokenizer, *, sequence_length: int, max_windows: int
+) -> list[Batches]:
+    """`patient_batches` of each patient; those without a token are left out: there is nothing to count."""
+    found = (
+        patient_batches(patient, tokenizer, sequence_length=sequence_length, max_windows=max_windows)
+        for patient in patients
+    )
+    return [batches for batches in found if batches]
+
+
 def distinct_inputs(model: Any, windows: Tensor) -> Inputs:
     """Which linear modules share an input, in all blocks; a property of the architecture, found on public text.
 

@@ -95,12 +95,17 @@ class Reference:
     @property
     def typical_clip(self) -> str:
         """A clip bound that half of the public documents are within, to four places."""
-        return f"{self.facts.norms[0] / FEATURES_SHARE:.4f}"
+        return typical_clip(self.facts.norms)
 
     def overlap(self, patients: Iterable[Patient]) -> int:
         """How many of these patients' notes are among the reference's documents."""
         known = set(self.facts.documents)
         return sum(document_digest(note) in known for patient in patients for note in patient.notes)
+
+
+def typical_clip(norms: Sequence[float]) -> str:
+    """The clip bound that half of the documents with these norms (`QUANTILES`) are within, to four places."""
+    return f"{norms[0] / FEATURES_SHARE:.4f}"
 
 
 def document_digest(text: str) -> Digest:

@@ -4,7 +4,7 @@ It lies in the party's journal. A unit is known by an HMAC of its id under a key
 neither a copy of one table nor another site's journal tells who was in a study. (Whoever has the whole file has the
 key as well, and can try ids that they know.)
 
-Rule 1: recorded before data are touched, in the transaction that finds that the budget is enough.
+Rule 1: recorded before anything is computed from a note, in the transaction that finds that the budget is enough.
 Rule 2: each task costs each unit once, however often it is recorded.
 Rule 3: nothing is ever taken back: noise that was drawn and not sent may have been seen.
 """

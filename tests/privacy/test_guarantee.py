@@ -23,7 +23,7 @@ from secprune.errors import ConfigurationError
 from secprune.parties.session import load_task, open_session
 from secprune.parties.study import StudyOptions, build_task
 from secprune.privacy.accounting import epsilon_of_rho, rho_of_gaussian
-from secprune.privacy.grid import COUNT_UNITS, NORM, VALUE_BITS
+from secprune.privacy.grid import COUNT_UNITS, NORM
 from secprune.privacy.guarantee import (
     CLIENT_LEVEL_DELTA,
     check_claims,
@@ -33,6 +33,7 @@ from secprune.privacy.guarantee import (
     spent_rho,
 )
 from secprune.task import PrivacySpec
+from secprune.vectors import VALUE_BITS
 
 DELTA = Fraction("0.000001")
 

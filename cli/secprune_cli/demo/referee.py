@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from secprune.ids import short
+from secprune.parties.private_pruning import open_reference
 from secprune.parties.released_statistics import ReleasedStatistics, released_by
 from secprune.parties.report_words import MASKS_FILE, STATISTICS_FILE
 from secprune.parties.selection import FINAL_MASK_FILE
@@ -182,7 +183,8 @@ class Referee:
 
         directory = self._consortium.output / "coordinator"
         with open_session(directory, "coordinator", exclusive=False) as session:
-            released = ReleasedStatistics(session, released_by(session, self._task.rounds))
+            sums = released_by(session, self._task.rounds)
+            released = ReleasedStatistics(self._task, open_reference(session), sums)
         inputs = self._task.privacy.of_statistics.inputs
         blocks = open_blocks(self._consortium.model)
         return dict(masks_of_statistics(blocks, released.square_means, inputs, pruning=self._task.pruning))

@@ -17,6 +17,7 @@ from secprune.ids import sha256, short
 from secprune_cli._output import JsonOption, progress_bars, show
 
 if TYPE_CHECKING:
+    from secprune.parties.progress import Progress
     from secprune_cli.utility.cells import Cell, Choices
     from secprune_cli.utility.measure import Finding, Measurer
 
@@ -141,8 +142,9 @@ def _setup(model: Path, data: Path, public: list[Path], options: list[object]) -
     """What all results depend on."""
     from secprune.files import file_digest
     from secprune.pruning.checkpoint import weights_digest
+    from secprune.pruning.notes import NOTE_SUFFIXES
 
-    files = sorted(path for path in data.glob("*") if path.suffix in {".txt", ".jsonl"})
+    files = sorted(path for path in data.glob("*") if path.suffix in NOTE_SUFFIXES)
     digests = [file_digest(path) for path in (*files, *public)]
     return sha256(msgspec.json.encode([weights_digest(model), digests, options]))
 
@@ -154,7 +156,7 @@ def _measurer(
     output: Path,
     choices: Choices,
     multipliers: dict[str, Fraction],
-    progress: object,
+    progress: Progress,
     *,
     sparsity: str,
     sequence_length: int,
@@ -162,11 +164,10 @@ def _measurer(
     eval_windows: int,
 ) -> Measurer:
     from secprune.parties.study import model_spec
-    from secprune.privacy.mechanism import FEATURES_SHARE
     from secprune.pruning.calibration import text_tokens
     from secprune.pruning.models import load_tokenizer
     from secprune.pruning.notes import Patient, read_patients
-    from secprune.pruning.reference import reference_of
+    from secprune.pruning.reference import reference_of, typical_clip
     from secprune_cli._pruning import pruning_spec
     from secprune_cli.demo.material import read_hospitals
     from secprune_cli.experiment.bench import Bench
@@ -206,13 +207,13 @@ def _measurer(
         tokenizer=tokenizer,
         sequence_length=sequence_length,
         max_windows=max_windows,
-        progress=progress,  # type: ignore[arg-type]
+        progress=progress,
     )
     square_means = [units.of(site.name, people_) for site, people_ in zip(given, sites, strict=True)]
     references = {}
     for path in public:
         known = reference_of(units.of(path.stem, read_patients(path, "document")))
-        clip = Fraction(f"{known.norms[0] / FEATURES_SHARE:.4f}")
+        clip = Fraction(typical_clip(known.norms))
         vectors = [bounded_vectors(one, known.square_means, clip) for one in square_means]
         references[path.stem] = Public(known, clip, vectors)
     return Measurer(

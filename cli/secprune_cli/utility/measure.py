@@ -15,7 +15,7 @@ from secprune.packing import Counts
 from secprune.parties.planning import noises_that_count
 from secprune.privacy.gaussian import discrete_gaussian
 from secprune.privacy.grid import NORM
-from secprune.privacy.mechanism import Estimate
+from secprune.privacy.mechanism import Estimate, parted
 from secprune.pruning.from_statistics import masks_of_statistics
 from secprune.pruning.reference import PublicStatistics
 from secprune.pruning.selection import final_mask
@@ -157,11 +157,9 @@ class Measurer:
         for _ in range(parties if variance else 0):
             noised += discrete_gaussian(variance, len(noised))
         square_means = public.statistics.square_means
-        ends = np.cumsum([len(values) for values in square_means.values()])
-        *parts, count = np.split(noised, ends)
         found = Estimate(
-            dict(zip(square_means, parts, strict=True)),
-            int(count[0]),
+            parted(noised[:-1], {name: len(values) for name, values in square_means.items()}),
+            int(noised[-1]),
             clip=public.clip,
             variance=variance * parties,
             directions=public.statistics.directions,

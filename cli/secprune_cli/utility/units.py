@@ -16,7 +16,7 @@ from secprune.files import PRIVATE_FILE, environment_errors, private_directory
 from secprune.ids import sha256, short
 from secprune.privacy.grid import COUNT_UNITS
 from secprune.pruning.clipping import UnitVectors
-from secprune.pruning.patients import Inputs, distinct_inputs, mean_squares, patient_batches
+from secprune.pruning.patients import Inputs, batches_of_patients, distinct_inputs, mean_squares
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -59,15 +59,9 @@ class UnitStatistics:
 
     def of(self, name: str, units: Sequence[Patient]) -> list[dict[str, npt.NDArray[np.float64]]]:
         """By input, the square-means of each unit: (features,); those without a token are left out."""
-        batches = [
-            batch
-            for unit in units
-            if (
-                batch := patient_batches(
-                    unit, self._tokenizer, sequence_length=self._length, max_windows=self._max
-                )
-            )
-        ]
+        batches = batches_of_patients(
+            units, self._tokenizer, sequence_length=self._length, max_windows=self._max
+        )
         if self._inputs is None:
             self._inputs = distinct_inputs(self._model, batches[0][0])
         key = sha256(msgspec.json.encode([self._weights, self._length, self._max, list(units)]))
