@@ -145,7 +145,8 @@ def test_a_demo_that_protects_patients_says_what_it_promises_and_whether_it_was_
     assert set(result["perplexity"]) == {"dense", "magnitude", "public_only", "federated"}
     privacy = result["privacy"]
     assert privacy["baseline_perplexity"] == result["perplexity"]["public_only"]["mean"]
-    assert 0.5 < privacy["baseline_mask_agreement"] < 1
+    # where the noise drowns these few patients, the estimate falls back to the public mask itself
+    assert 0.5 < privacy["baseline_mask_agreement"] <= 1
     assert ("better than public text" in privacy["worth"]) == (
         result["perplexity"]["federated"]["mean"] < privacy["baseline_perplexity"]
     )
