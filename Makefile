@@ -59,6 +59,7 @@ bench: $(VENV)/.dev
 
 vectors: $(VENV)/.dev
 	$(BIN)/python -m scripts.make_vectors
+	$(BIN)/python -m scripts.make_threat_model_schema
 
 clean:
 	rm -rf $(VENV) $(OLDEST) $(OUT) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

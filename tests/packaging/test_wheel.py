@@ -35,6 +35,9 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel):
     corpus = [name for name in names if name.startswith("secprune_cli/demo/corpus/")]
     assert len(corpus) == 8
     assert "secprune/py.typed" in names
+    threat_models = [name for name in names if name.startswith("secprune_threat_models/models/")]
+    assert len(threat_models) == 13
+    assert {"secprune_threat_models/system.toml", "secprune_threat_models/schema.json"} <= set(names)
     checked = subprocess.run(
         [
             str(Path(sys.executable).parent / "check-wheel-contents"),

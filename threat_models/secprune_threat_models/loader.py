@@ -44,7 +44,8 @@ def load_models(extra: Sequence[Path] = (), *, known_checks: Collection[str]) ->
     shipped = sorted((f for f in directory.iterdir() if f.name.endswith(".toml")), key=lambda f: f.name)
     models = [parse_model(file.read_bytes(), file=file.name) for file in shipped]
     models += [
-        parse_model(read_bytes(path, what="the threat model"), file=path.name, source=path.name) for path in extra
+        parse_model(read_bytes(path, what="the threat model"), file=path.name, source=path.name)
+        for path in extra
     ]
     check_models(models, system=load_system(), known_checks=known_checks)
     return tuple(models)
@@ -81,12 +82,12 @@ def check_models(models: Iterable[ThreatModel], *, system: System, known_checks:
     for model in models:
         for what in _faults(model, system=system, known_checks=known_checks):
             raise ConfigurationError(f"{_place(model)}: {what}", hint="correct the file, or leave it out")
-        for entry in (model.id, *(c.id for c in model.claims), *(b.id for b in model.breaks)):
-            if entry in taken:
+        for id_ in (model.id, *(entry.id for entry in model.entries)):
+            if id_ in taken:
                 raise ConfigurationError(
-                    f"{_place(model)}: the id {entry} is taken, by {taken[entry]}", hint="choose another id"
+                    f"{_place(model)}: the id {id_} is taken, by {taken[id_]}", hint="choose another id"
                 )
-            taken[entry] = _place(model)
+            taken[id_] = _place(model)
         seen.update(model.sees)
     if unseen := [name for name in system.names if name not in seen]:
         raise ConfigurationError(
@@ -99,7 +100,7 @@ def _faults(model: ThreatModel, *, system: System, known_checks: Collection[str]
     for name in model.sees:
         if name not in system.names:
             yield f"sees {name!r}, which system.toml does not declare"
-    for entry in (*model.claims, *model.breaks):
+    for entry in model.entries:
         if not entry.id.startswith(f"{model.id}-"):
             yield f"{entry.id} does not begin with the model's id"
         for check in entry.checks:

@@ -29,7 +29,7 @@ def evaluate(
         results: of the checks that were run, by id; what is missing was not run.
         facts: of the study.
     """
-    there = load_system().names_in(**_kind(facts))
+    there = frozenset(load_system().in_study(**_kind(facts)).names)
     return tuple(_of_model(model, results, facts, there) for model in models)
 
 

@@ -6,6 +6,7 @@ never written here but computed for each study (`secprune_threat_models.matrix`)
 
 from __future__ import annotations
 
+import inspect
 from typing import Annotated, Literal
 
 import msgspec
@@ -115,6 +116,11 @@ class ThreatModelFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     non_claims: Annotated[tuple[Text, ...], Meta(min_length=1)]
     applies: Applies = Applies()
 
+    @property
+    def entries(self) -> tuple[Claim | Break, ...]:
+        """All claims, then all breaks."""
+        return (*self.claims, *self.breaks)
+
 
 class ThreatModel(ThreatModelFile, frozen=True, kw_only=True):
     """The same, and where it comes from: "shipped", or the name of a consortium's own file."""
@@ -124,4 +130,14 @@ class ThreatModel(ThreatModelFile, frozen=True, kw_only=True):
 
 def schema() -> bytes:
     """JSON schema of a threat model's file, for editors and other tools."""
-    return msgspec.json.format(msgspec.json.encode(msgspec.json.schema(ThreatModelFile)), indent=2) + b"\n"
+    made = msgspec.json.schema(ThreatModelFile)
+    for definition in made["$defs"].values():
+        definition["description"] = inspect.cleandoc(
+            definition["description"]
+        )  # Python 3.13 does it, others do not
+    made = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "secprune threat model",
+        **made,
+    }
+    return msgspec.json.format(msgspec.json.encode(made), indent=2) + b"\n"

@@ -103,39 +103,35 @@ class System(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 return artefact
         return None
 
-    def declares(
-        self, sender_role: str, receiver_role: str, artefact: str, *, protocol: str | None = None
-    ) -> bool:
-        """Whether such a flow is declared.
+    def declares(self, sender_role: str, receiver_role: str, artefact: str) -> bool:
+        """Whether such a flow is declared; in any study, unless this is what `in_study` gave.
 
         Args:
             sender_role: who sends.
             receiver_role: who can read it, or "everybody".
             artefact: as in `DeclaredFlow`.
-            protocol: of the study. Without it a flow counts that is declared for any protocol, also a report in the
-                clear, which only `cleartext` has.
         """
         return any(
-            flow.artefact == artefact
-            and sender_role in flow.senders
-            and receiver_role == flow.receiver
-            and (protocol is None or not flow.applies.protocols or protocol in flow.applies.protocols)
+            flow.artefact == artefact and sender_role in flow.senders and receiver_role == flow.receiver
             for flow in self.flows
+        )
+
+    def in_study(self, *, protocol: str, payload: str, mechanism: str) -> System:
+        """What of it a study of this kind can have: a report in the clear is declared for `cleartext` alone."""
+
+        def fits(declared: Artefact | DeclaredFlow) -> bool:
+            return not declared.applies.why_not(protocol=protocol, payload=payload, mechanism=mechanism)
+
+        return System(
+            parties=self.parties,
+            artefacts=tuple(filter(fits, self.artefacts)),
+            flows=tuple(filter(fits, self.flows)),
         )
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of all artefacts and flows, each once, in the order of the file: what a view is made of."""
         return tuple(dict.fromkeys([a.name for a in self.artefacts] + [f.artefact for f in self.flows]))
-
-    def names_in(self, *, protocol: str, payload: str, mechanism: str) -> frozenset[str]:
-        """Those of them that a study of this kind can have."""
-        kinds = [*((a.name, a.applies) for a in self.artefacts), *((f.artefact, f.applies) for f in self.flows)]
-        return frozenset(
-            name
-            for name, applies in kinds
-            if not applies.why_not(protocol=protocol, payload=payload, mechanism=mechanism)
-        )
 
 
 def load_system() -> System:
