@@ -6,10 +6,11 @@ import json
 from typing import get_args
 
 import pytest
-from small_study import make_study
+from small_study import SQUARE_SUMS, make_study
 
 from secprune.exchange.api import Phase
 from secprune.parties import session
+from secprune.task import CountNoiseSpec, PrivacySpec
 from secprune_threat_models import load_system
 
 PHASES = set(get_args(Phase))
@@ -35,8 +36,8 @@ def test_every_phase_is_declared_and_flows_are_of_phases():
 def test_senders_are_those_whose_messages_parties_read():
     for flow in SYSTEM.flows:
         allowed = session._SENDERS.get(flow.artefact.removesuffix(" chunks"))
-        if flow.artefact == "tasks":  # each party posts the coordinator's signature under which it works
-            assert set(flow.senders) == {"client", "aggregator", "key-holder", "coordinator"}
+        if flow.artefact == "tasks":  # each party posts it, but it is the coordinator who has signed it
+            assert flow.senders == ("coordinator",)
         elif flow.artefact.endswith(" chunks"):
             assert set(flow.senders) <= set(allowed)
         else:
@@ -109,3 +110,26 @@ def test_a_study_sends_what_is_declared_for_its_protocol(tmp_path, protocol):
     assert {f.artefact for f in declared.flows if f.receiver == "everybody"} - {
         phase for _, phase in sent
     } <= rare | {f.artefact for f in declared.flows if f.artefact.endswith(" chunks")}
+
+
+@pytest.mark.parametrize(
+    "privacy",
+    [PrivacySpec(), SQUARE_SUMS, PrivacySpec(mechanism="count-noise", count_noise=CountNoiseSpec(sigma="2"))],
+    ids=["counts", "square-sums", "count-noise"],
+)
+def test_a_study_keeps_what_is_declared_for_its_payload_and_mechanism(tmp_path, privacy):
+    study = make_study(tmp_path, privacy=privacy)
+    if privacy.payload == "square-sums":
+        for seed, name in enumerate(study.clients):
+            study.make_statistics(name, seed)
+    study.submit()
+    assert not [error for error in study.run_servers().values() if isinstance(error, Exception)]
+    declared = SYSTEM.in_study(protocol="additive", payload=privacy.payload, mechanism=privacy.mechanism)
+    seen = set()
+    for party in study.task.parties:
+        root = study.root / party.name
+        for path in (path for path in root.rglob("*") if path.is_file()):
+            artefact = declared.artefact_at(party.role, str(path.relative_to(root)))
+            assert artefact is not None, path
+            seen.add(artefact.name)
+    assert len(seen & {"local pruning masks", "local statistics", "noised votes"}) == 1
