@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from secprune.audit.attacks.covariance import Covariance, about_mean, mean_of
 from secprune.audit.attacks.population import World
 from secprune.audit.attacks.views import counts_of
 from secprune.audit.check import Check, Figure, Kind, Measurement
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from secprune.audit.attacks.views import Rehearsal, View
     from secprune.audit.draws import Draws
 
-_KNOWN_DIRECTIONS = 60
 _NORMAL_95 = 1.959964
 
 
@@ -137,28 +137,18 @@ def _discriminants(rehearsal: Rehearsal, known: Indices, seen: Floats, noise: fl
         noise: variance of what is on each feature, in units of one document's.
     """
     population = rehearsal.population
+    count, gram = len(population.specialties), population.gram
     labels = np.array(population.specialties)[known]
-    x = population.features[known]
-    means = {name: x[labels == name].mean(axis=0) for name in population.names}
-    centre = np.mean(list(means.values()), axis=0)
-    within = np.concatenate([x[labels == name] - means[name] for name in population.names])
-    values, vectors = np.linalg.eigh(within @ within.T / len(within))
-    values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
-    kept = int(np.count_nonzero(values > 1e-9 * values[0]))
-    spread = values[:kept]
-    axes = (vectors[:, :kept].T @ within) / np.sqrt(len(within) * spread)[:, None]
-    rest = spread[min(_KNOWN_DIRECTIONS, kept - 1)] + noise
-
-    def weighed(direction: Floats) -> Floats:
-        inside = (spread / (spread + rest)) * (axes @ direction)
-        return np.asarray((direction - axes.T @ inside) / rest)
-
-    y = seen - centre
+    groups = {name: known[labels == name] for name in population.names}
+    within = np.concatenate([about_mean(group, count) for group in groups.values()])
+    covariance = Covariance(within, gram)
+    centre = np.mean([mean_of(group, count) for group in groups.values()], axis=0)
+    towards = covariance.solve(population.features @ seen - gram @ centre, noise=noise)
     found = {}
-    for name, mean in means.items():
-        direction = mean - centre
-        weight = weighed(direction)
-        found[name] = float(y @ weight - direction @ weight / 2)
+    for name, group in groups.items():
+        direction = mean_of(group, count) - centre
+        own = covariance.solve(gram @ direction, noise=noise)
+        found[name] = float(direction @ towards - direction @ own / 2)
     return found
 
 

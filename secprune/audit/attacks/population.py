@@ -76,6 +76,11 @@ class Population:
             axis=1,
         )
 
+    @functools.cached_property
+    def gram(self) -> Floats:
+        """(documents, documents) inner products of their features."""
+        return np.asarray(self.features @ self.features.T)
+
     @property
     def names(self) -> tuple[str, ...]:
         """Specialties that there are."""

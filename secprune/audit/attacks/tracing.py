@@ -6,8 +6,8 @@ documents, the best linear test for "x is one of the M" is
 
     (x - m)' (S + M v I)^-1 (y - m).
 
-S is estimated from the documents that the attacker knows: their principal directions, and in all others as much as they have
-where the known ones begin to end. Scores are standardised by those of known documents, so that worlds can be compared.
+S is estimated from the documents that the attacker knows (`covariance`). Scores are standardised by those of known documents,
+so that worlds can be compared.
 
 Source: tracing as in Homer et al., PLoS Genetics 4(8), 2008, and Dwork et al., "Robust traceability from trace amounts"
 (FOCS 2015); here the likelihood ratio of Gaussians with the covariance of real documents.
@@ -19,17 +19,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
 
+from secprune.audit.attacks.covariance import Covariance, about_mean, mean_of
 from secprune.audit.attacks.population import draw_world
-from secprune.audit.check import Figure, Measurement
+from secprune.audit.check import Curve, Figure, Measurement
 from secprune.audit.figures import pooled, rates, roc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from secprune.audit.attacks.population import Floats, Indices, Population, World
-    from secprune.audit.check import Curve
     from secprune.audit.draws import Draws
     from secprune.audit.figures import Trial
 
@@ -37,8 +36,6 @@ LIMIT = 0.6
 """AUC that is no more than chance, given how few documents there are: what secrecy promises is 0.5."""
 
 _RESAMPLES = 500
-_KNOWN_DIRECTIONS = 60
-"""Beyond as many, the documents that an attacker knows say little of others' covariance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +47,8 @@ class Size:
     trials: int
 
     def __str__(self) -> str:
-        return f"{self.hospitals} x {self.documents} documents"
+        alone = f"{self.documents} document{'s' if self.documents > 1 else ''}"
+        return alone if self.hospitals == 1 else f"n = {self.hospitals}, {alone} each"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +101,24 @@ def measure(subject: Tracing, draws: Draws) -> Measurement:
         documents += sum(a.size + b.size for a, b in trials)
     refuted = best > subject.limit
     does = "tells" if refuted else "does not tell"
+    if len(subject.sizes) > 1:
+        curves.append(_against(subject.sizes, figures))
     return Measurement(
         refuted=refuted,
         says=f"From {subject.what}, with public text and the public model, an attacker {does} whose documents were used.",
         figures=(*figures, Figure(name="limit of the AUC", value=subject.limit)),
         sample=documents,
         curves=tuple(curves),
+    )
+
+
+def _against(sizes: Sequence[Size], figures: Sequence[Figure]) -> Curve:
+    """AUC against the number of hospitals, or of documents where there is one hospital."""
+    alone = all(size.hospitals == 1 for size in sizes)
+    return Curve(
+        name="against documents" if alone else "against hospitals",
+        x=tuple(float(size.documents if alone else size.hospitals) for size in sizes),
+        y=tuple(figure.value for figure in figures[::2]),
     )
 
 
@@ -123,18 +133,12 @@ def trace(subject: Tracing, draws: Draws, size: Size) -> list[Trial]:
 
 
 def _scores(subject: Tracing, world: World, members: Indices, seen: Seen) -> Trial:
-    x = subject.population.features
-    known = x[world.known]
-    mean = known.mean(axis=0)
-    centred = known - mean
-    values, vectors = np.linalg.eigh(centred @ centred.T / len(known))  # ascending
-    values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
-    kept = int(np.count_nonzero(values > 1e-9 * values[0]))
-    spread = values[:kept]
-    axes = (vectors[:, :kept].T @ centred) / np.sqrt(len(known) * spread)[:, None]  # (kept, D), orthonormal
-    rest = spread[min(_KNOWN_DIRECTIONS, kept - 1)] + len(members) * seen.variance
-    y = seen.features - mean
-    direction = (y - axes.T @ ((spread / (spread + rest)) * (axes @ y))) / rest  # (S + M v I)^-1 (y - m)
-    centre, scale = float((centred @ direction).mean()), float((centred @ direction).std()) or 1.0
-    a, b = (((x[which] - mean) @ direction - centre) / scale for which in (members, world.others))
-    return a, b
+    population = subject.population
+    count = len(population.specialties)
+    covariance = Covariance(about_mean(world.known, count), population.gram)
+    mean = population.gram @ mean_of(world.known, count)  # its inner products with documents
+    noise = len(members) * seen.variance
+    scores = covariance.solve(population.features @ seen.features - mean, noise=noise)
+    known = scores[world.known]
+    standard = (scores - known.mean()) / (float(known.std()) or 1.0)
+    return standard[members], standard[world.others]
