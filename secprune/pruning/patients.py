@@ -93,16 +93,17 @@ def batches_of_patients(
     return [batches for batches in found if batches]
 
 
-def distinct_inputs(model: Any, windows: Tensor) -> Inputs:
-    """Which linear modules share an input, in all blocks; a property of the architecture, found on public text.
+def distinct_inputs(model: Any, windows: Tensor, *, first: int | None = None) -> Inputs:
+    """Which linear modules share an input; a property of the architecture, found on public text.
 
     Args:
         model: a causal LM in eval mode, or its blocks.
         windows: (windows, length) int64, public.
+        first: of so many decoder blocks only; of all, if not given.
     """
     runner = BlockRunner(model, [windows[:1]])
     found: list[tuple[str, ...]] = []
-    for index in range(runner.blocks):
+    for index in range(runner.blocks)[:first]:
         found += runner.shared_inputs(index)
         runner.advance(index)
     return tuple(found)
@@ -113,6 +114,7 @@ def mean_squares(
     patients: Sequence[Batches],
     inputs: Inputs,
     *,
+    first: int | None = None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Iterator[dict[str, NDArray[Any]]]:
     """Each patient's mean over tokens of the squares of each feature, from one dense forward.
@@ -121,6 +123,7 @@ def mean_squares(
         model: a causal LM in eval mode, or its blocks, from `offload`; not changed.
         patients: batches of each, at least one.
         inputs: from `distinct_inputs`; the first name of each stands for it.
+        first: of so many decoder blocks only, which `inputs` are of; of all, if not given.
         progress: called with (steps done, steps); a step is one block for one group of patients.
 
     Yields:
@@ -130,12 +133,13 @@ def mean_squares(
     blocks = blocks_of(model)
     names = [group[0] for group in inputs]
     groups = list(_groups(blocks, patients))
-    steps = len(groups) * len(blocks.decoder.blocks)
+    run = range(len(blocks.decoder.blocks))[:first]
+    steps = len(groups) * len(run)
     for number, group in enumerate(groups):
         runner = BlockRunner(blocks, [batch for batches in group for batch in batches])
         owner = [place for place, batches in enumerate(group) for _ in batches]
         found: list[dict[str, NDArray[Any]]] = [{} for _ in group]
-        for index in range(runner.blocks):
+        for index in run:
             sums: list[dict[str, _MeanSquare]] = [{} for _ in group]
             for place, statistics in zip(owner, runner.collect_apart(index, _MeanSquare), strict=True):
                 for name in statistics.keys() & set(names):
@@ -147,7 +151,7 @@ def mean_squares(
                 found[place] |= {
                     name: (s.total / max(1, s.tokens)).cpu().numpy() for name, s in by_name.items()
                 }
-            progress(number * runner.blocks + index + 1, steps)
+            progress(number * len(run) + index + 1, steps)
         blocks.release()
         for one in found:
             yield {name: one[name] for name in names}

@@ -1,0 +1,144 @@
+"""Was this document among those that a sum, a mask or a count was made of? Tracing, whatever the attacker sees.
+
+All attacks of this kind differ only in the *view*: from what the adversary sees of a study it estimates the mean features y
+of M documents, give or take noise of variance v in each feature. For a candidate x, with mean m and covariance S of such
+documents, the best linear test for "x is one of the M" is
+
+    (x - m)' (S + M v I)^-1 (y - m).
+
+S is estimated from the documents that the attacker knows (`covariance`). Scores are standardised by those of known documents,
+so that worlds can be compared.
+
+Source: tracing as in Homer et al., PLoS Genetics 4(8), 2008, and Dwork et al., "Robust traceability from trace amounts"
+(FOCS 2015); here the likelihood ratio of Gaussians with the covariance of real documents.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from secprune.audit.attacks.covariance import Covariance, about_mean, mean_of
+from secprune.audit.attacks.population import draw_world
+from secprune.audit.check import Curve, Figure, Measurement
+from secprune.audit.figures import pooled, rates, roc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from secprune.audit.attacks.population import Floats, Indices, Population, World
+    from secprune.audit.draws import Draws
+    from secprune.audit.figures import Trial
+
+LIMIT = 0.6
+"""AUC that is no more than chance, given how few documents there are: what secrecy promises is 0.5."""
+
+_RESAMPLES = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Worlds of one size, and how many of them."""
+
+    hospitals: int
+    documents: int
+    trials: int
+
+    def __str__(self) -> str:
+        alone = f"{self.documents} document{'s' if self.documents > 1 else ''}"
+        return alone if self.hospitals == 1 else f"n = {self.hospitals}, {alone} each"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What an adversary makes of its view.
+
+    Attributes:
+        features: (D,) its estimate of the mean features of the documents behind it.
+        variance: of the noise that it knows to be on each of them.
+    """
+
+    features: Floats
+    variance: float = 0.0
+
+
+@dataclass(frozen=True)
+class Tracing:
+    """A subject: a population, and what an adversary sees of a world of it.
+
+    Attributes:
+        population: documents and model.
+        view: what is seen of a world, with draws for whatever is random in it.
+        what: is seen, in words: "the counts".
+        sizes: of the worlds to try.
+        first_only: whether the question is about the first hospital's documents, or about everybody's.
+        limit: the AUC that the promise allows; an attack that is surely above it refutes.
+    """
+
+    population: Population
+    view: Callable[[World, Draws], Seen]
+    what: str
+    sizes: tuple[Size, ...]
+    first_only: bool = False
+    limit: float = LIMIT
+
+
+def measure(subject: Tracing, draws: Draws) -> Measurement:
+    """AUC and TPR at 1% FPR for each size of world; refuted where the whole interval of an AUC is above the limit."""
+    figures: list[Figure] = []
+    curves: list[Curve] = []
+    best, documents = 0.0, 0
+    for size in subject.sizes:
+        trials = trace(subject, draws, size)
+        auc, positives = rates(trials, draws.numpy, resamples=_RESAMPLES)
+        figures += [
+            msgspec.structs.replace(figure, name=f"{figure.name}, {size}") for figure in (auc, positives)
+        ]
+        curves.append(roc(f"{subject.what}, {size}", *pooled(trials)))
+        best = max(best, auc.low or 0.0)
+        documents += sum(a.size + b.size for a, b in trials)
+    refuted = best > subject.limit
+    does = "tells" if refuted else "does not tell"
+    if len(subject.sizes) > 1:
+        curves.append(_against(subject.sizes, figures))
+    return Measurement(
+        refuted=refuted,
+        says=f"From {subject.what}, with public text and the public model, an attacker {does} whose documents were used.",
+        figures=(*figures, Figure(name="limit of the AUC", value=subject.limit)),
+        sample=documents,
+        curves=tuple(curves),
+    )
+
+
+def _against(sizes: Sequence[Size], figures: Sequence[Figure]) -> Curve:
+    """AUC against the number of hospitals, or of documents where there is one hospital."""
+    alone = all(size.hospitals == 1 for size in sizes)
+    return Curve(
+        name="against documents" if alone else "against hospitals",
+        x=tuple(float(size.documents if alone else size.hospitals) for size in sizes),
+        y=tuple(figure.value for figure in figures[::2]),
+    )
+
+
+def trace(subject: Tracing, draws: Draws, size: Size) -> list[Trial]:
+    """Scores of members and of others, in as many worlds of one size as it says."""
+    found = []
+    for _ in range(size.trials):
+        world = draw_world(subject.population, draws, hospitals=size.hospitals, documents=size.documents)
+        members = world.hospitals[0] if subject.first_only else world.members
+        found.append(_scores(subject, world, members, subject.view(world, draws)))
+    return found
+
+
+def _scores(subject: Tracing, world: World, members: Indices, seen: Seen) -> Trial:
+    population = subject.population
+    count = len(population.specialties)
+    covariance = Covariance(about_mean(world.known, count), population.gram)
+    mean = population.gram @ mean_of(world.known, count)  # its inner products with documents
+    noise = len(members) * seen.variance
+    scores = covariance.solve(population.features @ seen.features - mean, noise=noise)
+    known = scores[world.known]
+    standard = (scores - known.mean()) / (float(known.std()) or 1.0)
+    return standard[members], standard[world.others]
