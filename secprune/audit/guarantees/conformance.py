@@ -103,8 +103,8 @@ class _Promised:
             places = np.clip(noise + self.probabilities.size // 2, 0, self.probabilities.size - 1)
             below, above = ends[places], ends[places + 1]
         else:
-            sigma = math.sqrt(self.variance)
-            below, above = normals_below((noise - 0.5) / sigma), normals_below((noise + 0.5) / sigma)
+            sigma, places = math.sqrt(self.variance), noise.astype(np.float64)
+            below, above = normals_below((places - 0.5) / sigma), normals_below((places + 0.5) / sigma)
         return kolmogorov_above(below + rng.random(noise.size) * (above - below))
 
 
@@ -115,7 +115,7 @@ def _discrete_gaussian(variance: float) -> Floats:
 
 
 def _places(probabilities: Floats) -> Floats:
-    return np.arange(probabilities.size) - float(probabilities.size // 2)
+    return np.arange(probabilities.size, dtype=np.float64) - probabilities.size // 2
 
 
 def _cut(probabilities: Floats, variance: float) -> Floats:
@@ -159,11 +159,12 @@ def _measure(noise: Noise, draws: Draws, size: int) -> Measurement:
         round_ = f", round {index + 1}" if len(noise.variances) > 1 else ""
         for name, found, ratios in _tests(noise, index, size, draws):
             probabilities += found
-            figures += [Figure(name=ratio.name + round_, value=ratio.value, low=ratio.low, high=ratio.high) for ratio in ratios]
-            named = zip(("so little noise", "so much noise", "such a shape"), found, strict=False)
             figures += [
-                Figure(name=f"probability of {what} ({name}){round_}", value=p) for what, p in named
+                Figure(name=ratio.name + round_, value=ratio.value, low=ratio.low, high=ratio.high)
+                for ratio in ratios
             ]
+            named = zip(("so little noise", "so much noise", "such a shape"), found, strict=False)
+            figures += [Figure(name=f"probability of {what} ({name}){round_}", value=p) for what, p in named]
     refuted = min(probabilities) * len(probabilities) < LEVEL
     worst = min((figure for figure in figures if figure.low is not None), key=lambda figure: figure.value)
     return Measurement(

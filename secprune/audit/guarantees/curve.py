@@ -30,7 +30,10 @@ def epsilon_of_mu(mu: float, delta: float) -> float:
         return math.inf
     if mu <= 0 or _log_delta(0.0, mu) <= math.log(delta):
         return 0.0
-    low, high = 0.0, mu * (mu / 2 + math.sqrt(-2 * math.log(delta)))  # a tail bound of the normal distribution
+    low, high = (
+        0.0,
+        mu * (mu / 2 + math.sqrt(-2 * math.log(delta))),
+    )  # a tail bound of the normal distribution
     for _ in range(_STEPS):
         middle = (low + high) / 2
         low, high = (low, middle) if _log_delta(middle, mu) <= math.log(delta) else (middle, high)

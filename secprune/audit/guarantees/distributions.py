@@ -37,7 +37,7 @@ def normals_below(x: Floats) -> Floats:
 
 
 def log_normal_below(x: float) -> float:
-    """log Phi(x), where Phi(x) itself may be too small for a number."""
+    """The logarithm of Phi(x), where Phi(x) itself may be too small for a number."""
     return float(_special().log_ndtr(x))
 
 
@@ -47,7 +47,7 @@ def normal_quantile(p: float) -> float:
 
 
 def normal_shift(mu: float) -> Callable[[float], float]:
-    """p -> Phi(Phi^-1(p) - mu): of a test between two normals, mu apart, that errs so often one way, the power at most."""
+    """The function Phi(Phi^-1(p) - mu): between two normals that are mu apart, an event of probability p has this or more."""
     special = _special()
     return lambda p: float(special.ndtr(special.ndtri(p) - mu))
 
@@ -58,7 +58,7 @@ def binomial_above(least: int, tries: int, p: float) -> float:
 
 
 def log_choose(n: int, k: npt.NDArray[np.int64]) -> Floats:
-    """log of n over k, for each k."""
+    """Logarithms of n over k, for each k."""
     log_gamma = _special().gammaln
     return np.asarray(log_gamma(n + 1) - log_gamma(k + 1) - log_gamma(n - k + 1))
 

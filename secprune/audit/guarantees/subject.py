@@ -76,9 +76,7 @@ class NoisedSum:
     delta: Fraction
 
 
-def of_task(
-    task: Task, *, clip: Callable[[Floats], Floats], unit: Callable[[Floats], Integers]
-) -> NoisedSum:
+def of_task(task: Task, *, clip: Callable[[Floats], Floats], unit: Callable[[Floats], Integers]) -> NoisedSum:
     """The mechanism of a task with noise on statistics, for both payloads.
 
     Args:
@@ -158,9 +156,7 @@ def with_noise(mutation: Callable[[Noise], Noise]) -> Callable[[NoisedSum], Nois
 
 def clip_doubled(subject: NoisedSum) -> NoisedSum:
     """Vectors are cut to twice the bound."""
-    return replace(
-        subject, bounded=lambda x: 2 * subject.bounded(x / 2), unit=lambda s: 2 * subject.unit(s)
-    )
+    return replace(subject, bounded=lambda x: 2 * subject.bounded(x / 2), unit=lambda s: 2 * subject.unit(s))
 
 
 def _with_variance(noise: Noise, changed: Callable[[Fraction], Fraction]) -> Noise:
