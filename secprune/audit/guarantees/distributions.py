@@ -31,7 +31,7 @@ def normal_below(x: float) -> float:
     return float(_special().ndtr(x))
 
 
-def normals_below(x: Floats) -> Floats:
+def normals_below(x: npt.NDArray[np.floating[Any]]) -> Floats:
     """Phi of each."""
     return np.asarray(_special().ndtr(x))
 

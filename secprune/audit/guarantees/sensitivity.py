@@ -103,7 +103,7 @@ def hostile_square_means(features: int, rng: np.random.Generator) -> Iterator[Fl
     spread = np.exp(rng.standard_normal(features) * 3)
     yield spread
     yield spread * 1e300
-    yield np.exp(rng.standard_normal(features) * 300)
+    yield np.exp(rng.uniform(-700, 700, features))
     yield (rng.random(features) < 0.5).astype(np.float64)
     for number in (0.0, 5e-324, 1e308, np.nan, np.inf):
         yield np.full(features, number)

@@ -9,8 +9,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from noised_subjects import draws, mechanism, task_of
 from privacy_tasks import make_task, noisy_counts, private, turned_round
-from subjects import draws, mechanism, task_of
 
 from secprune.audit.check import Verdict, run
 from secprune.audit.draws import Draws
@@ -19,7 +19,7 @@ from secprune.audit.guarantees.replacing import Cohort, replace_one
 from secprune.audit.guarantees.sensitivity import norm_squared, sensitivity
 from secprune.errors import ConfigurationError, LocalEnvironmentError
 from secprune.privacy.accounting import epsilon_of_rho
-from secprune.privacy.grid import NORM
+from secprune.privacy.grid import COUNT_UNITS, NORM
 from secprune.privacy.guarantee import guarantee
 
 
@@ -38,15 +38,11 @@ def test_no_hostile_vector_gets_past_the_clip():
 
 
 def test_a_bound_that_is_missed_by_one_is_noticed():
-    honest = mechanism(400)
-
-    def longer(x):
-        v = honest.bounded(x)
-        while norm_squared(v) + 2**34 <= NORM**2:
-            v[np.argmax(np.abs(v))] += np.sign(v[np.argmax(np.abs(v))]) or 1
-        return v
-
-    assert sensitivity(12.5).measure(replace(honest, bounded=longer), Draws(1, "x")).refuted
+    most = math.isqrt(NORM**2 - COUNT_UNITS**2)
+    for longer, refuted in ((0, False), (1, True)):
+        vector = np.array([most + longer] + [0] * 399)
+        subject = replace(mechanism(400), bounded=lambda _x, vector=vector: vector)
+        assert sensitivity(12.5).measure(subject, Draws(1, "x")).refuted == refuted
 
 
 def test_what_is_refused_does_not_count():
@@ -137,17 +133,14 @@ def test_an_accountant_that_is_off_is_refuted(factor):
 
 
 def test_tasks_without_additive_noise_have_no_claim():
-    for privacy in (turned_round(), None):
-        task = make_task(turned_round()) if privacy else make_task(noisy_counts())
-        if privacy:
-            with pytest.raises(ConfigurationError, match="additive noise"):
-                claim_of(task, {})
-        else:
-            assert claim_of(task, {}).mu == pytest.approx(math.sqrt(_votes(task)) / 8)
+    with pytest.raises(ConfigurationError, match="additive noise"):
+        claim_of(make_task(turned_round()), {})
 
 
-def _votes(task):
-    return sum(2 * m.rows * (m.columns // 2) for m in task.model.matrices)
+def test_the_distance_of_two_masks_is_what_noise_on_votes_hides():
+    task = make_task(noisy_counts())
+    differing = sum(2 * m.rows * (m.columns // 2) for m in task.model.matrices)
+    assert claim_of(task, {}).mu == pytest.approx(math.sqrt(differing) / 8)
 
 
 @pytest.mark.parametrize("mu", [0.01, 0.3, 1, 5, 100])
