@@ -11,8 +11,8 @@ import numpy as np
 from msgspec import UNSET
 
 from secprune.audit.guarantees.accounting import ACCOUNTING, claim_of
-from secprune.audit.guarantees.canaries import canary_bound
-from secprune.audit.guarantees.conformance import noise_conformance
+from secprune.audit.guarantees.canaries import CANARIES, canary_bound
+from secprune.audit.guarantees.conformance import DRAWS, noise_conformance
 from secprune.audit.guarantees.estimate import gaussian_estimate
 from secprune.audit.guarantees.replacing import Cohort, replace_one
 from secprune.audit.guarantees.sensitivity import sensitivity
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 Pair = tuple["Check[Any]", Any]
 """A check, and the subject to run it on."""
 
+_ALL_DRAWS, _LEAST_DRAWS = 1_000_000, 20_000
+"""Of all parties together, and of each one."""
+
 _LEAST_MULTIPLIER = 0.05
 """From which other accountants give a number."""
 
@@ -46,21 +49,28 @@ def checks_of(task: Task, *, model: Path | None = None, notes: Sequence[str] = (
         LocalMisuseError: no model there.
         ConfigurationError: the model cannot be loaded.
     """
-    if task.privacy.count_noise is not UNSET:
-        return [(noise_conformance(), noise_of(task)), (ACCOUNTING, claim_of(task, {}))]
-    if task.privacy.patients is UNSET:
+    if task.privacy.count_noise is UNSET and task.privacy.patients is UNSET:
         return []
-    mechanism, patients = mechanism_of(task), task.privacy.patients
+    noise = noise_of(task)
+    conformance = noise_conformance(_each(noise.parties, DRAWS)), noise
+    if task.privacy.patients is UNSET:
+        return [conformance, (ACCOUNTING, claim_of(task, {}))]
+    mechanism, canaries = mechanism_of(task), _each(noise.parties, CANARIES)
     pairs: list[Pair] = [
-        (sensitivity(float(patients.clip_bound)), mechanism),
-        (noise_conformance(), mechanism.noise),
-        (canary_bound(), mechanism),
-        (gaussian_estimate(), mechanism),
+        (sensitivity(float(task.privacy.of_patients.clip_bound)), mechanism),
+        conformance,
+        (canary_bound(canaries), mechanism),
+        (gaussian_estimate(canaries), mechanism),
         (ACCOUNTING, claim_of(task, other_accountants(task))),
     ]
     if model is not None:
         pairs.append(_replacing(task, model, notes))
     return pairs
+
+
+def _each(parties: int, most: int) -> int:
+    """Draws of each of so many parties: fewer of each where all of them together would take minutes."""
+    return min(most, max(_LEAST_DRAWS, _ALL_DRAWS // parties))
 
 
 def mechanism_of(task: Task) -> NoisedSum:

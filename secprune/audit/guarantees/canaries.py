@@ -6,8 +6,12 @@ out most, in or out, and knows everything else. This is the strongest that one u
 is close to what such bounds can show. `one_run` makes bounds of it; each of seven numbers of guesses and both kinds of bound
 get a share of the level (Bonferroni).
 
-What it cannot show: it reaches about six tenths of the true epsilon, so that noise which is too small by root two
-goes unnoticed. `conformance` and `estimate` are for that.
+The second kind of bound says epsilon is at least so much *if* errors trade off as under Gaussian noise. It may refute: noise as
+promised does so, with a smaller epsilon than the claimed one. At a claimed epsilon of 8 only this kind can, for the first one
+stays below 7.9 even without any noise.
+
+What neither can show: they reach about six tenths of the true epsilon, so that noise which is too small by root two goes
+unnoticed. `conformance` and `estimate` are for that.
 
 Every canary's coordinate is the same to clip and grid; a few of them, the first and the last included, are really put through
 both, and the least that remains of one stands for all. Coordinates without a canary hold nothing but noise and are not drawn.
@@ -118,16 +122,15 @@ def _measure(subject: NoisedSum, draws: Draws, canaries: int) -> Measurement:
     return Measurement(
         refuted=best > claimed,
         says=(
-            f"epsilon is at least {best:.3g}, "
-            f"{'more than' if best > claimed else 'which does not contradict'} the {claimed:g} that is claimed: of {guesses} "
-            f"guesses who was in the data, {v} were right"
+            f"epsilon is at least {any_mechanism[0]:.3g} whatever the mechanism, and at least {gaussian[0]:.3g} if it errs "
+            f"as Gaussian noise does; {claimed:g} is claimed: of {guesses} guesses who was in the data, {v} were right"
         ),
         figures=(
             Figure(name="claimed epsilon", value=claimed),
             Figure(name="lower bound on epsilon, any mechanism", value=any_mechanism[0]),
-            Figure(name="lower bound on epsilon, Gaussian trade-off curve", value=gaussian[0]),
+            Figure(name="lower bound on epsilon, Gaussian trade-off", value=gaussian[0]),
             *(
-                [Figure(name="epsilon of the noise that was drawn", value=true)]
+                [Figure(name="true epsilon, of the noise that was drawn", value=true)]
                 if math.isfinite(true)
                 else []
             ),

