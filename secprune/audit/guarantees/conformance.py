@@ -164,11 +164,9 @@ def _measure(noise: Noise, draws: Draws, size: int) -> Measurement:
     ratios: list[Figure] = []
     likely: list[Figure] = []
     for index in range(len(noise.variances)):
-        found = _tested(noise, index, size, draws)
-        if len(noise.variances) > 1:
-            found = tuple([replace(f, name=f"{f.name}, round {index + 1}") for f in part] for part in found)
-        ratios += found[0]
-        likely += found[1]
+        round_ = f", round {index + 1}" if len(noise.variances) > 1 else ""
+        for figures, found in zip((ratios, likely), _tested(noise, index, size, draws), strict=True):
+            figures += [replace(figure, name=figure.name + round_) for figure in found]
     refuted = min(figure.value for figure in likely) * len(likely) < LEVEL
     least = min(figure.value for figure in ratios)
     return Measurement(

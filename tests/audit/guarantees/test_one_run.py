@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from fractions import Fraction
 from itertools import pairwise
 from statistics import NormalDist
@@ -20,6 +21,7 @@ from secprune.audit.guarantees.one_run import (
     mu_bound,
     p_value,
 )
+from secprune.errors import LocalEnvironmentError
 
 NORMAL = NormalDist()
 
@@ -174,3 +176,10 @@ def test_the_ends_of_the_curve():
     assert epsilon_of_mu(0, 1e-6) == 0
     assert epsilon_of_mu(1e-9, 1e-6) == 0
     assert epsilon_of_mu(math.inf, 1e-6) == math.inf
+
+
+def test_without_scipy_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.special", None)
+    with pytest.raises(LocalEnvironmentError, match="scipy") as caught:
+        epsilon_of_mu(1, 1e-6)
+    assert "secprune[dp]" in caught.value.hint
