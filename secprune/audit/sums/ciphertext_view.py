@@ -17,8 +17,8 @@ import numpy as np
 from secprune.audit.check import Check, Kind
 from secprune.audit.sums.views import compare_views
 from secprune.crypto.bfv import ring
-from secprune.crypto.bfv.keys import KeyShare, join
-from secprune.crypto.bfv.scheme import Encryptor
+from secprune.crypto.bfv.keys import Flooding, KeyShare, join
+from secprune.crypto.bfv.scheme import Decryptor, Encryptor
 from secprune.crypto.bfv.seal_backend import KeyProduct
 from secprune.packing import pack
 
@@ -104,6 +104,28 @@ def scaled(residues: Words, q: int) -> Words:
         bits += over
         rest -= over * np.uint64(q)
     return bits
+
+
+def keys_of(
+    p: Parameters,
+) -> Callable[[Draws], tuple[Callable[[Words], Planes], Callable[[Planes], list[Words]]]]:
+    """Real key holders and clients, for `malleability.Ciphertexts`."""
+
+    def keys(draws: Draws) -> tuple[Callable[[Words], Planes], Callable[[Planes], list[Words]]]:
+        shares = [KeyShare.derive(draws.entropy(32), p) for _ in range(p.key_holders)]
+        joint = join([share.public_half(p, _CONTEXT) for share in shares], p)
+
+        def products(ciphertexts: Planes) -> list[Words]:
+            return [
+                Decryptor(p, share).product(
+                    ciphertexts[1:], Flooding(draws.entropy(32), _CONTEXT, p) if p.blind else None
+                )
+                for share in shares
+            ]
+
+        return Encryptor(p, joint, _CONTEXT).encrypt, products
+
+    return keys
 
 
 # ---- mutations
