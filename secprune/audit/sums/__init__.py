@@ -6,14 +6,14 @@
     share_model        additive shares over a small modulus: every case, exactly
     share_view         additive shares at full width, through the protocol's code
     pairwise_view      masked words
-    ciphertext_view    BFV ciphertexts (needs tenseal)
+    ciphertext_view    BFV ciphertexts
     randomness         where randomness may come from, by reading the package's source
     sealing            whether secrets are sealed under both halves of the hybrid key
     releases           which sums may follow each other
     collusion          weaknesses that every sum has: all aggregators, all other clients, two releases
     votes              the row-sum check, and the pair that it does not see
-    malleability       a client with the aggregator of `bfv` (needs tenseal to be run)
+    malleability       a client with the aggregator of `bfv`
     models             whether another model than the task's is refused
 
-Modules that need tenseal are imported by who runs their checks, and by nothing else here.
+Checks of `bfv` need tenseal when they are run, and not before.
 """

@@ -4,7 +4,7 @@ Coefficients modulo a prime q are scaled to 64 bits, floor(2^64 x / q); of a uni
 in q / 256. With more than one key holder the aggregator may have all key shares but one on its side, and takes off what these
 hide. SEAL draws from the operating system, so that no run repeats another.
 
-This module needs tenseal.
+tenseal is only needed to measure.
 """
 
 from __future__ import annotations
@@ -17,9 +17,6 @@ import numpy as np
 from secprune.audit.check import Check, Kind
 from secprune.audit.sums.views import compare_views
 from secprune.crypto.bfv import ring
-from secprune.crypto.bfv.keys import Flooding, KeyShare, join
-from secprune.crypto.bfv.scheme import Decryptor, Encryptor
-from secprune.crypto.bfv.seal_backend import KeyProduct
 from secprune.packing import pack
 
 if TYPE_CHECKING:
@@ -27,13 +24,16 @@ if TYPE_CHECKING:
 
     from secprune.audit.draws import Draws
     from secprune.audit.sums.views import Seen
+    from secprune.crypto.bfv.keys import KeyShare
     from secprune.crypto.bfv.parameters import Parameters
+    from secprune.crypto.bfv.scheme import Encryptor
     from secprune.packing import Words
 
 Planes = tuple["Words", ...]
 """Ciphertexts: c0, then c1 for each prime, (count, N)."""
 
 _CONTEXT = b"audit"
+_WORDS = 24_576
 
 
 def encrypt_both(p: Parameters, encryptor: Encryptor, one: Words, other: Words) -> tuple[Planes, Planes]:
@@ -49,12 +49,15 @@ class Encryption:
     Attributes:
         parameters: of the task.
         encrypt: two reports of a client.
-        reports: pairs of reports to look at, of each message.
     """
 
     parameters: Parameters
     encrypt: Callable[[Parameters, Encryptor, Words, Words], tuple[Planes, Planes]] = encrypt_both
-    reports: int = 12
+
+    @property
+    def reports(self) -> int:
+        """Pairs of reports to look at, of each message: so many that each value of a byte is seen about a hundred times."""
+        return -(-_WORDS // self.parameters.degree)
 
     def messages(self) -> tuple[Words, Words]:
         """One ciphertext's words of no votes, and of all votes."""
@@ -70,9 +73,8 @@ class Encryption:
     def see(self, one: Words, other: Words, draws: Draws) -> Seen:
         """All polynomials; and what is left of c0 where all key holders but one help."""
         p = self.parameters
-        shares = [KeyShare.derive(draws.entropy(32), p) for _ in range(p.key_holders)]
-        joint = join([share.public_half(p, _CONTEXT) for share in shares], p)
-        both = self.encrypt(p, Encryptor(p, joint, _CONTEXT), one, other)
+        shares, encryptor = _round(p, draws)
+        both = self.encrypt(p, encryptor, one, other)
         names = ("c0", *(f"c1 modulo prime {place}" for place in range(len(p.primes))))
         primes = (p.primes[0], *p.primes)
         seen: Seen = {
@@ -86,12 +88,24 @@ class Encryption:
 
     def _helped(self, planes: Planes, shares: list[KeyShare]) -> Words:
         """C0 and the products of c1 with these key shares."""
+        from secprune.crypto.bfv.seal_backend import KeyProduct  # noqa: PLC0415 - tenseal, only where it is used
+
         p, (c0, *masks) = self.parameters, planes
         q = p.primes[0]
         for share in shares:
             products = KeyProduct(p, share.secret)(np.stack(masks, axis=1))
             c0 = ring.add(c0, ring.switch_down(products, (q, p.primes[1])), q)
         return scaled(c0, q)
+
+
+def _round(p: Parameters, draws: Draws) -> tuple[list[KeyShare], Encryptor]:
+    """All key shares, and what encrypts under the joint key."""
+    from secprune.crypto.bfv.keys import KeyShare, join  # noqa: PLC0415 - tenseal, only where it is used
+    from secprune.crypto.bfv.scheme import Encryptor  # noqa: PLC0415
+
+    shares = [KeyShare.derive(draws.entropy(32), p) for _ in range(p.key_holders)]
+    joint = join([share.public_half(p, _CONTEXT) for share in shares], p)
+    return shares, Encryptor(p, joint, _CONTEXT)
 
 
 def scaled(residues: Words, q: int) -> Words:
@@ -112,8 +126,10 @@ def keys_of(
     """Real key holders and clients, for `malleability.Ciphertexts`."""
 
     def keys(draws: Draws) -> tuple[Callable[[Words], Planes], Callable[[Planes], list[Words]]]:
-        shares = [KeyShare.derive(draws.entropy(32), p) for _ in range(p.key_holders)]
-        joint = join([share.public_half(p, _CONTEXT) for share in shares], p)
+        from secprune.crypto.bfv.keys import Flooding  # noqa: PLC0415 - tenseal, only where it is used
+        from secprune.crypto.bfv.scheme import Decryptor  # noqa: PLC0415
+
+        shares, encryptor = _round(p, draws)
 
         def products(ciphertexts: Planes) -> list[Words]:
             return [
@@ -123,7 +139,7 @@ def keys_of(
                 for share in shares
             ]
 
-        return Encryptor(p, joint, _CONTEXT).encrypt, products
+        return encryptor.encrypt, products
 
     return keys
 

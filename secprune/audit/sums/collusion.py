@@ -36,12 +36,17 @@ class Study:
     audit: AuditRound
 
     def released(self, masks: Sequence[Bits]) -> npt.NDArray[np.int64]:
-        """The counts that a coordinator has of these clients' masks: (rows, columns)."""
+        """The counts that a coordinator has of these clients' masks: (rows, columns).
+
+        Raises:
+            ValueError: a mask has another number of ones in a row than is due.
+        """
         total = np.zeros(self.audit.chunk.shape, np.uint64)
         for mask in masks:
             total += words_of(self.audit, mask)
         counts = Votes().read(self.audit.chunk, total, cohort_size=len(masks))
-        assert counts is not None
+        if counts is None:
+            raise ValueError("these are no pruning masks of the round")
         return counts.astype(np.int64)
 
 
@@ -63,7 +68,9 @@ def _colluders_subtract(study: Study, draws: Draws) -> Measurement:
     masks = [some_mask(study.audit, draws.numpy) for _ in study.audit.clients]
     found = study.released(masks) - np.sum(masks[1:], axis=0)
     right = int(np.count_nonzero(found == masks[0]))
-    return _bits(right, masks[0].size, "Who knows the counts and the masks of all clients but one has that one's mask")
+    return _bits(
+        right, masks[0].size, "Who knows the counts and the masks of all clients but one has that one's mask"
+    )
 
 
 def _differencing(study: Study, draws: Draws) -> Measurement:
@@ -73,7 +80,9 @@ def _differencing(study: Study, draws: Draws) -> Measurement:
     right = int(np.count_nonzero(found == masks[-1]))
     clients = set(study.audit.clients)
     alone = isolated(clients - {study.audit.clients[-1]}, [clients], fewer_than=MIN_COHORT)
-    remembered = "a site that remembers refuses the second" if alone else "the rule would not refuse the second"
+    remembered = (
+        "a site that remembers refuses the second" if alone else "the rule would not refuse the second"
+    )
     what = f"The sums with and without one client differ by that client's mask ({remembered})"
     return _bits(right, masks[-1].size, what)
 

@@ -18,6 +18,7 @@ from secprune.audit.check import Check, Figure, Kind, Measurement
 from secprune.crypto.bfv import ring
 from secprune.crypto.bfv.decoding import decode
 from secprune.crypto.bfv.hashing import LinearHash, add_hashes
+from secprune.crypto.bfv.wire import planes_of
 from secprune.errors import RemoteMisbehaviourError
 from secprune.packing import Layout, PackedMatrix, pack
 from secprune.protocols.payloads import Votes
@@ -43,7 +44,7 @@ _HASHING = b"audit"
 def added(ciphertexts: Sequence[Planes], p: Parameters) -> Planes:
     """Ciphertexts of the sum of what these say."""
     total = []
-    for planes, q in zip(zip(*ciphertexts, strict=True), _primes(p), strict=True):
+    for planes, q in zip(zip(*ciphertexts, strict=True), planes_of("ciphertexts", p), strict=True):
         result = planes[0].copy()
         for plane in planes[1:]:
             ring.add(result, plane, q, out=result)
@@ -54,7 +55,8 @@ def added(ciphertexts: Sequence[Planes], p: Parameters) -> Planes:
 def negated(ciphertexts: Planes, p: Parameters) -> Planes:
     """Ciphertexts of minus what these say."""
     return tuple(
-        (np.uint64(q) - plane) % np.uint64(q) for plane, q in zip(ciphertexts, _primes(p), strict=True)
+        (np.uint64(q) - plane) % np.uint64(q)
+        for plane, q in zip(ciphertexts, planes_of("ciphertexts", p), strict=True)
     )
 
 
@@ -65,10 +67,6 @@ def with_message(ciphertexts: Planes, words: Words, p: Parameters, *, times: int
     message[: words.size] = words.reshape(-1)
     more = ring.multiply(message, p.scale * times % q, q)
     return ring.add(c0, more.reshape(c0.shape), q), *masks
-
-
-def _primes(p: Parameters) -> tuple[int, ...]:
-    return p.primes[0], *p.primes
 
 
 # ---- the attack
@@ -118,9 +116,7 @@ def _take_others_out(subject: Ciphertexts, draws: Draws) -> Measurement:
     )
 
 
-def _opened(
-    total: Planes, products: list[Words], chunk: Chunk, p: Parameters
-) -> npt.NDArray[Any] | None:
+def _opened(total: Planes, products: list[Words], chunk: Chunk, p: Parameters) -> npt.NDArray[Any] | None:
     """Counts of a sum, if it passes the checks of who opens it."""
     try:
         words = decode(total[0], products, p, words=chunk.words)

@@ -7,7 +7,7 @@ words; with a client on its side it takes that client's mask of the pair off as 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from secprune.audit.sums.views import Seen
     from secprune.packing import Chunk, Words
     from secprune.protocols.pairwise.masks import Mask
+
+Action = TypeVar("Action", client.Advertise, client.Distribute, client.Submit)
 
 SMALLEST = 4
 """Clients of a round in which one of them may work for the aggregator: below n/3."""
@@ -63,35 +65,33 @@ def masked_clients(round_: Round, entropy: Callable[[int], bytes]) -> MaskedClie
     terms = {name: Terms(round_, name, round_.task.protocol.min_clients) for name in names}
     states: dict[str, client.State] = {}
 
-    def take(name: str, event: client.Event) -> client.Action:
+    def take(name: str, event: client.Event, action: type[Action]) -> Action:
         found = client.step(terms[name], states.get(name, client.Idle()), event, entropy)
         states[name] = found.state
-        return found.actions[0]
+        (taken,) = (one for one in found.actions if isinstance(one, action))
+        return taken
 
     adverts, bundles, parcels = {}, {}, {}
     for name in names:
-        action = take(name, client.Begin())
-        assert isinstance(action, client.Advertise)
-        adverts[name] = KeyAdvert(**round_.names, share_key=action.share_key, mask_key=action.mask_key)
+        keys = take(name, client.Begin(), client.Advertise)
+        adverts[name] = KeyAdvert(**round_.names, share_key=keys.share_key, mask_key=keys.mask_key)
     key_list = KeyList(**round_.names, members=_members(adverts))
     for name in names:
         members = {member.client: member.report for member in key_list.members}
-        action = take(name, client.KeysListed(list_digest(key_list), members, adverts, members[name]))
-        assert isinstance(action, client.Distribute)
-        parcels[name] = action.parcels
+        event = client.KeysListed(list_digest(key_list), members, adverts, members[name])
+        shares = take(name, event, client.Distribute)
+        parcels[name] = shares.parcels
         bundles[name] = ShareBundle(
-            **round_.names, keys=action.keys, commitment=action.commitment, parcels=()
+            **round_.names, keys=shares.keys, commitment=shares.commitment, parcels=()
         )
     share_list = ShareList(**round_.names, keys=list_digest(key_list), members=_members(bundles))
     for name in names:
         members = {member.client: member.report for member in share_list.members}
         for_me = {other: sent[name] for other, sent in parcels.items() if name in sent}
-        take(
-            name,
-            client.SharesListed(
-                list_digest(share_list), share_list.keys, members, bundles, for_me, members[name]
-            ),
+        listed = client.SharesListed(
+            list_digest(share_list), share_list.keys, members, bundles, for_me, members[name]
         )
+        take(name, listed, client.Submit)
     masked = {name: state for name, state in states.items() if isinstance(state, client.Masked)}
     return MaskedClients(round_, terms, masked)
 
@@ -103,9 +103,7 @@ def _members(messages: Mapping[str, KeyAdvert] | Mapping[str, ShareBundle]) -> t
     )
 
 
-def two_rounds(
-    audit: AuditRound, entropy: Callable[[int], bytes]
-) -> tuple[MaskedClients, MaskedClients]:
+def two_rounds(audit: AuditRound, entropy: Callable[[int], bytes]) -> tuple[MaskedClients, MaskedClients]:
     """Two rounds of one task, each with what its clients draw for it."""
     first, second = (Round.of(audit.round.task, index) for index in range(2))
     return masked_clients(first, entropy), masked_clients(second, entropy)

@@ -53,10 +53,22 @@ _TYPES = frozenset({"numpy.random.Generator", "numpy.random.BitGenerator"})
 """Only say what a caller hands over."""
 
 DECLARED: Mapping[tuple[str, str], str] = {
-    ("secprune.crypto.entropy", "secrets.token_bytes"): "the source of all secrets: the operating system's generator",
-    ("secprune.audit.draws", "numpy.random.default_rng"): "repeatable draws of audits, from a seed; nothing secret",
-    ("secprune.pruning.agreement", "numpy.random.default_rng"): "errors of a plan, from a public seed; nothing secret",
-    ("secprune.pruning.checkpoint", "secrets.token_hex"): "the name of a directory that is renamed once it is whole",
+    (
+        "secprune.crypto.entropy",
+        "secrets.token_bytes",
+    ): "the source of all secrets: the operating system's generator",
+    (
+        "secprune.audit.draws",
+        "numpy.random.default_rng",
+    ): "repeatable draws of audits, from a seed; nothing secret",
+    (
+        "secprune.pruning.agreement",
+        "numpy.random.default_rng",
+    ): "errors of a plan, from a public seed; nothing secret",
+    (
+        "secprune.pruning.checkpoint",
+        "secrets.token_hex",
+    ): "the name of a directory that is renamed once it is whole",
     ("secprune.compute.cluster", "uuid.uuid4"): "the name of a run on an own cluster",
 }
 """Modules that draw for themselves, what they draw with, and why that is no secret's business."""

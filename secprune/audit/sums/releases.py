@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from secprune.audit.check import Check, Figure, Kind, Measurement
 from secprune.ids import sha256
+from secprune.messages.types import CountedReport
 from secprune.privacy.differencing import isolated
 from secprune.protocols import agreement
 
@@ -42,11 +43,9 @@ _LONGEST = 6
 def is_large_enough(cohort: Cohort, min_clients: int) -> bool:
     """Whether aggregators agree on a cohort, in the state machine of one of two that both accept exactly its reports."""
     clients = tuple(sorted(cohort)) or ("nobody",)
-    terms = agreement.Terms(
-        me="one", aggregators=("one", "other"), clients=clients, min_clients=min_clients
-    )
+    terms = agreement.Terms(me="one", aggregators=("one", "other"), clients=clients, min_clients=min_clients)
     members = agreement.intersection(
-        [tuple(agreement.CountedReport(client=c, report=sha256(c.encode())) for c in sorted(cohort))]
+        [tuple(CountedReport(client=c, report=sha256(c.encode())) for c in sorted(cohort))]
     )
     state: agreement.State = agreement.Collecting(accepted={m.client: m.report for m in members})
     for event in (
@@ -121,9 +120,7 @@ class _Asked:
 def _cohorts(clients: int) -> list[Cohort]:
     names = [f"c{number}" for number in range(clients)]
     return [
-        frozenset(chosen)
-        for size in range(1, clients + 1)
-        for chosen in itertools.combinations(names, size)
+        frozenset(chosen) for size in range(1, clients + 1) for chosen in itertools.combinations(names, size)
     ]
 
 
@@ -142,9 +139,7 @@ def _all_histories(policy: ReleasePolicy, clients: int, min_clients: int) -> Ite
         histories = longer
 
 
-def _random_history(
-    policy: ReleasePolicy, clients: int, min_clients: int, draws: Draws
-) -> Iterator[_Asked]:
+def _random_history(policy: ReleasePolicy, clients: int, min_clients: int, draws: Draws) -> Iterator[_Asked]:
     """One series of releases among more clients; half of the cohorts differ from an earlier one by few."""
     rng, names = draws.numpy, [f"c{number}" for number in range(clients)]
     history: tuple[Cohort, ...] = ()

@@ -59,7 +59,10 @@ class Sealing:
 def _try_halves(subject: Sealing, draws: Draws) -> Measurement:
     faults = []
     for _ in range(_TRIALS):
-        secret, private, other = draws.entropy(_SECRET), *(draws.entropy(_MLKEM_SEED + _X25519) for _ in range(2))
+        secret, private, other = (
+            draws.entropy(_SECRET),
+            *(draws.entropy(_MLKEM_SEED + _X25519) for _ in range(2)),
+        )
         sealed = subject.seal(secret, OpeningKey(private).sealing_key, _CONTEXT)
         if len(sealed) != OVERHEAD + len(secret):
             faults.append("a sealed secret has another length than under both halves")
@@ -88,9 +91,7 @@ def _try_halves(subject: Sealing, draws: Draws) -> Measurement:
         Figure(name="sealed keys of the study", value=len(subject.sealed)),
         Figure(name="faults", value=len(faults)),
     )
-    return Measurement(
-        refuted=bool(faults), says=says, figures=figures, sample=_TRIALS + len(subject.sealed)
-    )
+    return Measurement(refuted=bool(faults), says=says, figures=figures, sample=_TRIALS + len(subject.sealed))
 
 
 def _opened(subject: Sealing, sealed: bytes, private: bytes) -> bytes | None:
@@ -125,9 +126,7 @@ SEALING: Check[Sealing] = Check(
     source="RFC 9180; draft-ietf-hpke-pq; FIPS 203",
     measure=_try_halves,
     mutations={
-        "classical-sealing": lambda subject: replace(
-            subject, seal=_seal_classically, open=_open_classically
-        )
+        "classical-sealing": lambda subject: replace(subject, seal=_seal_classically, open=_open_classically)
     },
     repeatable=True,
 )

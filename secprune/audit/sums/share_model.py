@@ -86,9 +86,7 @@ def _shares_seen(
 ) -> tuple[Vector, ...]:
     """The view: corrupt shares of both reports, then what the honest aggregator opens and releases."""
     q = case.modulus
-    corrupt = [
-        share for shares in (first, second) for place, share in enumerate(shares) if place != honest
-    ]
+    corrupt = [share for shares in (first, second) for place, share in enumerate(shares) if place != honest]
     opened = (sum(first[honest]) % q, sum(second[honest]) % q)
     released = tuple((a + b) % q for a, b in zip(first[honest], second[honest], strict=True))
     return (*corrupt, opened, released)
@@ -114,9 +112,7 @@ def simulated_views(case: Case, total: Vector, rows: tuple[int, int]) -> Counter
         opened = tuple(
             (row - sum(map(sum, shares))) % q for row, shares in zip(rows, (first, second), strict=True)
         )
-        released = tuple(
-            (due - sum(column)) % q for due, *column in zip(total, *first, *second, strict=True)
-        )
+        released = tuple((due - sum(column)) % q for due, *column in zip(total, *first, *second, strict=True))
         views[(*first, *second, opened, released)] += 1
     return views
 

@@ -137,7 +137,7 @@ class _Weakened(AdditiveSharing):
 
     def writer(self, round_: Round, client: str, secrets: ReportSecrets) -> ReportWriter:  # type: ignore[override]
         others = round_.task.names("aggregator")[1:]
-        readers = [
+        readers: list[ReportReader] = [
             super(_Weakened, self).reader(round_, client, seed, aggregator=name)
             for name, seed in zip(others, secrets.seeds, strict=True)
         ]

@@ -36,7 +36,7 @@ def chi_square_tail(statistic: float, degrees: int) -> float:
     a, x = degrees / 2, statistic / 2
     if x <= 0:
         return 1.0
-    scale = math.exp(min(0.0, a * math.log(x) - x - math.lgamma(a)))
+    scale = math.exp(a * math.log(x) - x - math.lgamma(a))
     if x < a + 1:  # the series of the lower part converges
         term = total = 1 / a
         for step in range(1, _STEPS):

@@ -111,5 +111,3 @@ def _words(alarm: float, worst: str, coalitions: int) -> str:
         f"In {coalitions} views of reports nothing tells an empty mask from a full one, and two reports of a client "
         "show nothing of how they differ. Such tests cannot tell a generator that somebody can predict."
     )
-
-

@@ -119,7 +119,11 @@ def _pair(subject: RowSums, draws: Draws) -> Measurement:
     total += words
     fault = checked.fault_of(words, draws)
     counts = Votes().read(chunk, total, cohort_size=clients)
-    shown = not fault and counts is not None and (int(counts[0, 0]), int(counts[0, -1])) == (clients - _PAIR, _PAIR)
+    shown = (
+        not fault
+        and counts is not None
+        and (int(counts[0, 0]), int(counts[0, -1])) == (clients - _PAIR, _PAIR)
+    )
     return Measurement(
         refuted=bool(shown),
         says=f"One client gives {_PAIR} votes to one weight and takes {_PAIR} from another, and no check notices."
