@@ -10,6 +10,7 @@ It is no proof: text that is executed, names that are put together, or a foreign
 from __future__ import annotations
 
 import ast
+import functools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -84,13 +85,17 @@ class Sources:
     declared: Mapping[tuple[str, str], str]
 
 
-def ambient(text: str) -> Iterator[tuple[int, str]]:
-    """Sources of randomness in the text of a module: (line, what), in any order.
+@functools.lru_cache(maxsize=1024)
+def ambient(text: str) -> tuple[tuple[int, str], ...]:
+    """Sources of randomness in the text of a module: (line, what), in order, each once.
 
     Raises:
         SyntaxError: it is no Python.
     """
-    tree = ast.parse(text)
+    return tuple(sorted(set(_sources(ast.parse(text)))))
+
+
+def _sources(tree: ast.Module) -> Iterator[tuple[int, str]]:
     names = dict(_imported(tree))
     inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     for node in ast.walk(tree):
@@ -137,7 +142,7 @@ def _look(subject: Sources, draws: Draws) -> Measurement:
     del draws
     found, excused = [], set()
     for module, text in sorted(subject.modules.items()):
-        for line, what in sorted(set(ambient(text))):
+        for line, what in ambient(text):
             if (module, what) in subject.declared:
                 excused.add((module, what))
             else:
