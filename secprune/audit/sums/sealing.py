@@ -83,8 +83,8 @@ def _try_halves(subject: Sealing, draws: Draws) -> Measurement:
     says = (
         f"Secrets are not sealed under both halves of the hybrid key: {faults[0]}."
         if faults
-        else "A sealed secret opens only with both halves of the receiver's key, ML-KEM-768 and X25519: "
-        f"{_TRIALS} of {_TRIALS} tries; all {len(subject.sealed)} sealed keys of the study have the right length."
+        else f"A sealed secret opens only with both halves of the receiver's key, ML-KEM-768 and X25519, in {_TRIALS} of "
+        f"{_TRIALS} tries. Sealed keys of the study that were compared in length: {len(subject.sealed)}."
     )
     figures = (
         Figure(name="tries", value=_TRIALS),
