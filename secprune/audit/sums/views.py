@@ -89,7 +89,7 @@ def compare_views(subject: Viewed, draws: Draws) -> Measurement:
         says=_words(alarm, worst, len(views)),
         figures=(
             Figure(name="probability that honest reports look so odd", value=alarm),
-            share_figure("which of two messages, guessed rightly", right, asked),
+            share_figure("which of two messages, guessed rightly by the best coalition", right, asked),
             Figure(name="words that are seen as they are", value=plain / (words / 2)),
             Figure(name="words whose change from report to report is seen", value=differing / (words / 2)),
             Figure(name="tests", value=len(tests)),

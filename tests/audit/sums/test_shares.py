@@ -48,7 +48,7 @@ def test_of_a_cleartext_task_the_mask_is_seen():
     found = SHARE_VIEW.measure(Sharing(audit, Cleartext()), draws("clear view"))
     assert found.refuted
     assert figures(found)["words that are seen as they are"] == 1
-    assert figures(found)["which of two messages, guessed rightly"] == 1
+    assert figures(found)["which of two messages, guessed rightly by the best coalition"] == 1
     assert SHARE_MODEL.measure(ShareModel(Sharing(audit, Cleartext())), draws("clear model")).refuted
 
 
