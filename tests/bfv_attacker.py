@@ -6,6 +6,7 @@ looked at. Whatever a liar signs is signed with the keys that the roster lists f
 
 from __future__ import annotations
 
+import functools
 import shutil
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ import msgspec
 import numpy as np
 from small_study import SmallStudy, make_study
 
+from secprune.audit.sums import malleability
 from secprune.crypto.bfv import ring, wire
 from secprune.crypto.bfv.decoding import decode
 from secprune.crypto.bfv.hashing import LinearHash as Hash
@@ -269,26 +271,10 @@ class Liar:
         return self.add(*(reports[name][1] for name in clients or reports))
 
     def add(self, *reports):
-        return [
-            tuple(
-                self.reduced(planes, q)
-                for planes, q in zip(zip(*chunk, strict=True), self.primes, strict=True)
-            )
-            for chunk in zip(*reports, strict=True)
-        ]
-
-    @staticmethod
-    def reduced(planes, q):
-        result = planes[0].copy()
-        for plane in planes[1:]:
-            ring.add(result, plane, q, out=result)
-        return result
+        return [malleability.added(chunk, self.parameters) for chunk in zip(*reports, strict=True)]
 
     def minus(self, report):
-        return [
-            tuple((np.uint64(q) - plane) % np.uint64(q) for plane, q in zip(chunk, self.primes, strict=True))
-            for chunk in report
-        ]
+        return [malleability.negated(chunk, self.parameters) for chunk in report]
 
     def show(self, total, members, *, attempt=0, keys=None, to=None):
         """Post a sum with these members over these ciphertexts."""
@@ -432,18 +418,15 @@ class Liar:
             if checked:
                 found.append(decode(c0, parts, self.parameters, words=chunk.words))
             else:
-                found.append(self.reduced([c0, *parts], first))
+                found.append(functools.reduce(functools.partial(ring.add, q=first), parts, c0))
         return found
 
     def with_message(self, ciphertexts, words, times=1):
-        """The same ciphertexts with known words added to what they say: anybody can do that, to c0 alone."""
-        scale, changed = self.parameters.scale, []
-        for (c0, *masks), one in zip(ciphertexts, words, strict=True):
-            message = np.zeros(c0.size, np.uint64)
-            message[: one.size] = one.reshape(-1)
-            added = ring.multiply(message, scale * times % self.primes[0], self.primes[0])
-            changed.append((ring.add(c0, added.reshape(c0.shape), self.primes[0]), *masks))
-        return changed
+        """The same ciphertexts with known words added to what they say."""
+        return [
+            malleability.with_message(planes, one, self.parameters, times=times)
+            for planes, one in zip(ciphertexts, words, strict=True)
+        ]
 
 
 # ---- stages, made once and copied for each test
