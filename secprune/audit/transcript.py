@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import reduce
+from itertools import chain, product
 from operator import or_
 from typing import TYPE_CHECKING, Any
 
@@ -99,7 +100,7 @@ class Transcript:
 
     Attributes:
         sent: every artefact once for each of its receivers, by sender, round and kind.
-        unrecorded: digests of what the exchange has from a party whose record does not tell of it.
+        unrecorded: digests of what the exchange has from a party whose record does not tell of it, or of another size.
         missing: digests of what was recorded or named, and is not in the exchange: not sent yet, or taken away.
     """
 
@@ -123,32 +124,29 @@ def named_chunks(message: object) -> Iterator[tuple[str, str]]:
     """Receiver and digest of every chunk that a message names; EVERYBODY where the chunk is not sealed."""
     match message:
         case Report():  # without keys only in `cleartext`
-            yield from _to(message.keys[0].receiver if message.keys else EVERYBODY, message.chunks)
+            yield from _to([message.keys[0].receiver if message.keys else EVERYBODY], message.chunks)
         case MaskedReport() | EncryptedReport():
-            yield from _to(message.key.receiver, message.chunks)
-        case ReportCheck():
-            for parcel in message.row_sums:
-                yield from _parcel(parcel)
-        case AggregateShare() | PartialDecryption():
-            yield from _parcel(message.parcel)
+            yield from _to([message.key.receiver], message.chunks)
         case CiphertextSum():
-            for key in message.content_keys:
-                yield from _to(key.receiver, message.chunks)
+            yield from _to([key.receiver for key in message.content_keys], message.chunks)
+        case AggregateShare() | PartialDecryption():
+            yield from _parcels(message.parcel)
+        case ReportCheck():
+            yield from _parcels(*message.row_sums)
         case ShareBundle():
-            for share in message.parcels:
-                yield share.receiver, share.parcel
+            yield from ((share.receiver, share.parcel) for share in message.parcels)
         case RoundOutcome():
-            yield from _to(EVERYBODY, message.chunks)
+            yield from _to([EVERYBODY], message.chunks)
         case KeyShare():
             yield EVERYBODY, message.half
 
 
-def _to(receiver: str, digests: Iterable[str]) -> Iterator[tuple[str, str]]:
-    return ((receiver, digest) for digest in digests)
+def _to(receivers: Iterable[str], digests: Iterable[str]) -> Iterator[tuple[str, str]]:
+    return product(receivers, digests)
 
 
-def _parcel(parcel: Parcel) -> Iterator[tuple[str, str]]:
-    return _to(parcel.key.receiver, parcel.chunks)
+def _parcels(*parcels: Parcel) -> Iterator[tuple[str, str]]:
+    return chain.from_iterable(_to([parcel.key.receiver], parcel.chunks) for parcel in parcels)
 
 
 def opened(task: Task, posted: Posted, phases: Mapping[type, str]) -> tuple[str, Any] | None:
@@ -185,13 +183,13 @@ def make_transcript(
     """
     recorded = {digest: record.party for record in records for digest in record.chunks}
     sizes = {digest: size for record in records for digest, size in record.chunks.items()} | dict(chunks)
-    there = {one.digest: one for one in posted}
-    committed = {one.digest: one for record in records for one in record.messages}
+    there = {one.digest for one in posted}
+    committed = [one for record in records for one in record.messages if one.digest not in there]
 
     sent: list[Sent] = []
     named: list[_Named] = []
     by_sender: dict[str, set[str]] = {}
-    for one in (committed | there).values():
+    for one in (*posted, *committed):
         found = opened(task, one, phases)
         if found is None:
             sent.append(Sent(UNKNOWN, FOREIGN, EVERYBODY, len(one.envelope), one.digest, one.round))
@@ -211,7 +209,10 @@ def make_transcript(
 
     known = {record.party: {*record.chunks, *(m.digest for m in record.messages)} for record in records}
     unrecorded = {d for party, own in known.items() for d in by_sender.get(party, set()) - own}
-    missing = {*committed} - {*there} | ({*recorded} | {chunk.digest for chunk in named}) - {*chunks}
+    unrecorded |= {d for record in records for d, size in record.chunks.items() if sizes[d] != size}
+    missing = {one.digest for one in committed} | ({*recorded} | {chunk.digest for chunk in named}) - {
+        *chunks
+    }
     order = sorted(
         set(sent),
         key=lambda s: (s.sender, -1 if s.round is None else s.round, s.artefact, s.receiver, s.digest),
