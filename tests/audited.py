@@ -56,7 +56,8 @@ DECLARED = CHUNKS | {
 class Declared:
     """Files as `system.toml` has them, flows as they are above."""
 
-    def __init__(self):
+    def __init__(self, task=None):
+        self.task = task
         self.artefact_at = load_system().artefact_at
 
     def declares(self, sender_role, receiver_role, artefact):
@@ -94,7 +95,7 @@ def finished(root, kind, *, without=()):
 
 
 def opened(study, **options):
-    return open_study(study.root, Declared(), **options)
+    return open_study(study.root, Declared, **options)
 
 
 def results(study):

@@ -169,8 +169,12 @@ def _measure_residue(subject: Remains, _draws: Draws) -> Measurement:
             Figure(name="blocks searched for", value=blocks),
             Figure(name="findings", value=len(faults)),
             Figure(
-                name="files outside clients' directories whose content depends on notes",
-                value=sum(k.files for k in subject.kept if k.derived_from_notes and k.role != "client"),
+                name="servers' files whose content depends on notes",
+                value=sum(
+                    k.files
+                    for k in subject.kept
+                    if k.derived_from_notes and k.role not in {"client", "exchange"}
+                ),
             ),
         ),
         sample=len(subject.haystacks),
@@ -237,15 +241,14 @@ class LedgerRecord:
 
 def _measure_ledgers(subject: LedgerRecord, _draws: Draws) -> Measurement:
     audit = verify_ledgers(subject.task, subject.ledgers, subject.posted)
-    without = f" No ledger of {', '.join(audit.no_ledger_of)}." if audit.no_ledger_of else ""
-    says = (
-        f"{len(audit.entries)} ledgers fit together and with what was posted."
-        if audit.finding is None
-        else f"{audit.finding.party} {audit.finding.what}."
-    )
+    says = f"{len(audit.entries)} ledgers fit together and with what was posted."
+    if audit.no_ledger_of:
+        says += f" No ledger of {', '.join(audit.no_ledger_of)}."
+    if audit.finding is not None:
+        says = f"{audit.finding.party} {audit.finding.what}."
     return Measurement(
         refuted=not audit.consistent,
-        says=says + without,
+        says=says,
         figures=(
             Figure(name="ledgers", value=len(audit.entries)),
             Figure(name="entries", value=sum(audit.entries.values())),
@@ -310,13 +313,11 @@ class Cohorts:
 def _measure_cohorts(subject: Cohorts, _draws: Draws) -> Measurement:
     sizes = {one: len(set(one.members) & set(subject.clients)) for one in subject.released}
     smallest = min(sizes.values())
-    small = [
-        f"{one.party} released a sum over {size}" for one, size in sizes.items() if size < subject.min_clients
-    ]
+    small = [f"{one.party} ({size})" for one, size in sizes.items() if size < subject.min_clients]
     says = (
         f"Every released sum is over at least {smallest} clients; {subject.min_clients} are the least allowed."
         if not small
-        else f"{_listed(small)} clients; {subject.min_clients} are the least allowed."
+        else f"Sums over fewer than the {subject.min_clients} clients allowed were released by {_listed(small)}."
     )
     return Measurement(
         refuted=bool(small),
@@ -359,7 +360,7 @@ def _measure_releases(subject: tuple[Released, ...], _draws: Draws) -> Measureme
                 f"sums of the tasks {short(one[0])} and {short(other[0])} share {len(both)} clients"
             )
     says = (
-        f"{len(sums)} sums were released, no two of different tasks over the same weights with a common client."
+        f"Of {len(sums)} released sums no two are of different tasks over the same weights with a common client."
         if not faults
         else f"{_listed(faults)}: their difference is about fewer clients than each of them."
     )

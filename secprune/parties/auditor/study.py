@@ -34,7 +34,7 @@ from secprune.parties.session import PHASE_OF, load_task
 from secprune.privacy.labels import privacy_label
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from secprune.audit.check import Check
@@ -87,12 +87,12 @@ class Study:
     declaration: Declaration = field(repr=False)
 
 
-def open_study(root: Path, declaration: Declaration, *, exchange: Path | None = None) -> Study:
+def open_study(root: Path, declared: Callable[[Task], Declaration], *, exchange: Path | None = None) -> Study:
     """Read a study's directory.
 
     Args:
         root: of the study.
-        declaration: what threat models declare, for flows and files.
+        declared: what threat models declare of flows and files, in a study of this task.
         exchange: a copy of the exchange, if it does not lie in the directory.
 
     Raises:
@@ -110,6 +110,7 @@ def open_study(root: Path, declaration: Declaration, *, exchange: Path | None = 
             f"there is no exchange at {place}", hint="copy all of the study's exchange into a directory first"
         )
     task = load_task(root / TASK_FILE)
+    declaration = declared(task)
     board, parties = read_exchange(place, task), tuple(find_parties(root, task))
     ledgers = tuple(_ledgers(root, parties))
     records_ = tuple(one.record for one in parties if one.record)
