@@ -188,7 +188,7 @@ def _kinds(flows: Iterable[Flow]) -> dict[str, list[Flow]]:
 
 def _label(artefact: str, flows: list[Flow]) -> str:
     """What, how many and how large, in all."""
-    return f"{artefact}: {sum(f.count for f in flows):,}, {size(sum(f.bytes for f in flows))}"
+    return f"{artefact} ×{sum(f.count for f in flows):,}, {size(sum(f.bytes for f in flows))}"
 
 
 def _thickness(total: int) -> float:

@@ -91,7 +91,7 @@ def outcome(evidence: Evidence) -> Outcome:
     elif unknown:
         level, headline = "amber", "Not everything could be checked: nothing may be concluded about the rest."
     else:
-        headline = "No check contradicted a claim. What is claimed is less than what a reader may hope for: see what is not protected."
+        headline = "No check contradicted a claim. Claims leave out what is not protected."
     return Outcome(
         level=level,
         headline=headline,

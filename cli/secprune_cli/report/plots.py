@@ -10,6 +10,7 @@ import io
 import math
 import re
 import textwrap
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from markupsafe import Markup
@@ -28,7 +29,8 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _GREY = "#666666"
 _SMALLEST = 1e-3
 """Where both axes of a ROC begin."""
-_WIDTH = 7.0
+_WIDTH, _ROW = 7.0, 0.2
+"""Inches, of a figure and of a line in a list of values."""
 _LOOK = {
     "svg.fonttype": "path",  # letters as outlines: no font is needed, and no text of a study is markup
     "svg.hashsalt": "secprune",
@@ -69,7 +71,8 @@ def plots(evidence: Evidence, about: Mapping[str, CheckText]) -> tuple[Plot, ...
 
 
 def _all(evidence: Evidence, about: Mapping[str, CheckText]) -> tuple[Plot, ...]:
-    rocs, dots, found = series.rocs(evidence, about), series.aucs(evidence, about), series.epsilons(evidence)
+    rocs, dots = series.rocs(evidence, about), series.aucs(evidence, about)
+    found = series.epsilons(evidence, about)
     leakage, unanimity = series.leakage(evidence, about), series.unanimity(evidence)
     return (
         _plot(
@@ -78,7 +81,7 @@ def _all(evidence: Evidence, about: Mapping[str, CheckText]) -> tuple[Plot, ...]
             "Each dot is an attack; its bar is the 95% confidence interval. On the line at 0.5 the attack is guessing; at "
             "1.0 it is always right. Hollow squares are controls: the same attack with a protection switched off, which "
             "must succeed.",
-            "; ".join(f"{dot.label}: {dot.value:.3f}" for dot in dots),
+            "; ".join(f"{dot.check}, {dot.label}: {dot.value:.3f}" for dot in dots),
             lambda: _dots(dots),
             "" if dots else "no attack that gives an AUC was run",
         ),
@@ -148,7 +151,7 @@ def _epsilon_words(found: Epsilons | None) -> str:
 
 
 def _dots(dots: Sequence[Dot]) -> str:
-    figure, (axes,) = _canvas(1, 1, 0.9 + 0.27 * _rows(dots))
+    figure, (axes,) = _canvas(1, 1, 0.7 + _ROW * _rows(dots))
     _rank(axes, dots)
     axes.axvline(0.5, color=_GREY, linewidth=1, linestyle=":")
     axes.set_xlim(min(0.3, *(dot.value - 0.05 for dot in dots)), 1.02)
@@ -163,11 +166,13 @@ def _epsilons(found: Epsilons) -> str:
         if dots
     ]
     heights = [1 + _rows(dots) for dots, _ in parts]
-    figure, panels = _canvas(len(parts), 1, 0.8 + 0.3 * sum(heights), heights=heights, sharex=True)
+    figure, panels = _canvas(len(parts), 1, 0.5 + _ROW * sum(heights), heights=heights, sharex=True)
+    ends = [end for dots, _ in parts for dot in dots for end in (dot.value, dot.high, found.claimed)]
+    right = 1.1 * max(filter(None, map(_finite, ends)), default=1.0)
     for axes, (dots, name) in zip(panels, parts, strict=True):
         _rank(axes, dots)
         axes.set_title(name, fontsize=9, loc="left", fontweight="bold")
-        axes.set_xlim(left=0)
+        axes.set_xlim(0, right)
         if found.claimed is not None:
             axes.axvline(found.claimed, color=_COLOURS[6], linewidth=1.4, linestyle="--")
             axes.annotate(
@@ -183,30 +188,35 @@ def _epsilons(found: Epsilons) -> str:
 
 
 def _rank(axes: Any, dots: Sequence[Dot]) -> None:
-    """Values below each other, with their intervals; controls hollow."""
-    at, ticks, names = 0.0, [], []
-    for dot in dots:
-        name = _wrapped(dot.label, 46)
-        at -= 0.5 * (name.count("\n") + 1)
-        colour = _COLOURS[1] if dot.control else _COLOURS[0]
-        low, high = (
-            dot.value if end is None else end for end in (_finite(dot.low), _finite(dot.high))
-        )
-        axes.plot([low, high], [at, at], color=colour, linewidth=1.4)
-        look = {"marker": "s", "mfc": "white"} if dot.control else {"marker": "o", "mfc": colour}
-        axes.plot([dot.value], [at], color=colour, linestyle="none", markersize=5.5, **look)
-        ticks.append(at)
-        names.append(name)
-        at -= 0.5 * (name.count("\n") + 1)
+    """Values below each other, with their intervals, each check's under its title; controls hollow."""
+    row, ticks, names, weights = 0, [], [], []
+    for check, some in groupby(dots, key=lambda dot: dot.check):
+        ticks.append(row)
+        names.append(_shortened(check))
+        weights.append("bold")
+        for dot in some:
+            row += 1
+            colour = _COLOURS[1] if dot.control else _COLOURS[0]
+            low, high = (dot.value if end is None else end for end in (_finite(dot.low), _finite(dot.high)))
+            axes.plot([low, high], [row, row], color=colour, linewidth=1.4)
+            look = {"marker": "s", "mfc": "white"} if dot.control else {"marker": "o", "mfc": colour}
+            axes.plot([dot.value], [row], color=colour, linestyle="none", markersize=5.5, **look)
+            ticks.append(row)
+            names.append(_shortened(dot.label))
+            weights.append("normal")
+        row += 1
     axes.set_yticks(ticks, names, fontsize=8)
-    axes.set_ylim(at, 0)
+    axes.tick_params(axis="y", length=0)
+    for label, weight in zip(axes.get_yticklabels(), weights, strict=True):
+        label.set_fontweight(weight)
+    axes.set_ylim(row - 0.3, -0.7)
     axes.grid(axis="x", color="#dddddd", linewidth=0.5)
 
 
 def _rocs(panels: Sequence[Panel]) -> str:
     columns = min(2, len(panels))
     rows = math.ceil(len(panels) / columns)
-    figure, all_axes = _canvas(rows, columns, 3.5 * rows)
+    figure, all_axes = _canvas(rows, columns, (3.0 + _legend_height(panels, 40)) * rows)
     for axes, panel in zip(all_axes, panels, strict=False):
         guess = [_SMALLEST, 1.0]
         axes.plot(guess, guess, color=_GREY, linewidth=1, linestyle=":", label="guessing")
@@ -236,7 +246,8 @@ def _rocs(panels: Sequence[Panel]) -> str:
         axes.set_xlabel("false positive rate")
         axes.set_ylabel("true positive rate")
         axes.grid(color="#dddddd", linewidth=0.5)
-        axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False)
+        _percent(axes)
+        _legend(figure, axes)
     for axes in all_axes[len(panels) :]:
         axes.set_axis_off()
     return _svg(figure)
@@ -244,7 +255,7 @@ def _rocs(panels: Sequence[Panel]) -> str:
 
 def _numbers(panels: Sequence[Panel], upwards: str, *, middle: float | None) -> str:
     """Lines against whole numbers of something; on a scale of doublings where they span many."""
-    figure, all_axes = _canvas(1, len(panels), 3.6)
+    figure, all_axes = _canvas(1, len(panels), 2.9 + _legend_height(panels, 44))
     for axes, panel in zip(all_axes, panels, strict=True):
         for number, line in enumerate(panel.lines):
             _line(axes, line, number)
@@ -260,24 +271,26 @@ def _numbers(panels: Sequence[Panel], upwards: str, *, middle: float | None) -> 
         axes.set_xlabel(panel.across)
         axes.set_ylabel(upwards)
         axes.grid(axis="y", color="#dddddd", linewidth=0.5)
-        axes.legend(fontsize=7.5, loc="upper center", bbox_to_anchor=(0.5, -0.18), frameon=False)
+        _legend(figure, axes)
     return _svg(figure)
 
 
 def _line(axes: Any, line: Line, number: int) -> None:
     colour = _COLOURS[number % len(_COLOURS)]
-    ends = [
-        (y if low is None else low, y if high is None else high)
-        for y, low, high in zip(line.y, line.low, line.high, strict=True)
-    ] if line.low else []
-    bars = (
-        [max(0.0, y - low) for y, (low, _) in zip(line.y, ends, strict=True)],
-        [max(0.0, high - y) for y, (_, high) in zip(line.y, ends, strict=True)],
-    )
+    bars = None
+    if line.low:
+        ends = [
+            (y if low is None else low, y if high is None else high)
+            for y, low, high in zip(line.y, line.low, line.high, strict=True)
+        ]
+        bars = (
+            [max(0.0, y - low) for y, (low, _) in zip(line.y, ends, strict=True)],
+            [max(0.0, high - y) for y, (_, high) in zip(line.y, ends, strict=True)],
+        )
     axes.errorbar(
         line.x,
         line.y,
-        yerr=bars if ends else None,
+        yerr=bars,
         label=_wrapped(line.label, 44),
         color=colour,
         marker=_MARKERS[number % len(_MARKERS)],
@@ -289,17 +302,51 @@ def _line(axes: Any, line: Line, number: int) -> None:
     )
 
 
+def _percent(axes: Any) -> None:
+    """Decades of both axes as people say them."""
+    from matplotlib.ticker import FuncFormatter
+
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
+
+
+def _legend(figure: Any, axes: Any) -> None:
+    """Below the axes, at a distance that does not depend on their height."""
+    from matplotlib.transforms import ScaledTranslation
+
+    below = axes.transAxes + ScaledTranslation(0, -0.45, figure.dpi_scale_trans)
+    axes.legend(fontsize=7.5, loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below, frameon=False)
+
+
+def _legend_height(panels: Sequence[Panel], width: int) -> float:
+    """In inches, of the longest legend."""
+    return max(
+        (0.17 * sum(1 + _wrapped(line.label, width).count("\n") for line in panel.lines) for panel in panels),
+        default=0.0,
+    )
+
+
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
 def _rows(dots: Sequence[Dot]) -> int:
-    return sum(_wrapped(dot.label, 46).count("\n") + 1 for dot in dots)
+    """That `_rank` takes: one for each dot, and one for each check's title."""
+    return len(dots) + len(list(groupby(dots, key=lambda dot: dot.check)))
+
+
+def _shortened(text: str) -> str:
+    """In one line; the whole text stands in the check's own table."""
+    return _plain(textwrap.shorten(text, 60, placeholder=" …"))
 
 
 def _wrapped(text: str, width: int) -> str:
-    """In lines; a dollar sign is no formula."""
-    return textwrap.fill(text, width).replace("$", r"\$")
+    return _plain(textwrap.fill(text, width))
+
+
+def _plain(text: str) -> str:
+    """Of matplotlib's own language: a dollar sign begins no formula."""
+    return text.replace("$", r"\$")
 
 
 def _canvas(rows: int, columns: int, height: float, *, heights: Sequence[int] = (), sharex: bool = False) -> Any:

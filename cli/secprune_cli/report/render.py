@@ -138,8 +138,10 @@ def _context(evidence: Evidence, about: Mapping[str, CheckText]) -> dict[str, An
 
 def _sentence(facts: StudyFacts) -> str:
     """What study this is; without its name, which the template puts in front."""
+    counted = len(facts.cohort)
+    of = "" if counted == facts.roster else f" of {facts.roster}"
     who = (
-        f"{words.plural(len(facts.cohort), 'client')} of {facts.roster} pruned a language model together"
+        f"{words.plural(counted, 'client')}{of} pruned a language model together"
         if facts.cohort
         else f"{words.plural(facts.roster, 'client')} may prune a language model together; nothing has been released yet"
     )

@@ -29,8 +29,9 @@ _CLAIMED = re.compile(r"\b(?:claimed?|claims|accountant|accounted|promised|theor
 
 
 class Dot(Struct, frozen=True, kw_only=True):
-    """A value with its interval; of a control if a protection was switched off."""
+    """A value with its interval, of a check by its title; of a control if a protection was switched off."""
 
+    check: str
     label: str
     value: float
     low: float | None
@@ -85,7 +86,7 @@ def rocs(evidence: Evidence, about: Mapping[str, CheckText]) -> tuple[Panel, ...
 def aucs(evidence: Evidence, about: Mapping[str, CheckText]) -> tuple[Dot, ...]:
     """Every AUC of every check, with its interval."""
     return tuple(
-        _dot(f"{title(result.check, about)}{_rest(figure.name)}", figure, mutation)
+        _dot(title(result.check, about), _rest(figure.name), figure, mutation)
         for result in evidence.results
         for mutation, measurement in _measured(result)
         for figure in measurement.figures
@@ -93,20 +94,20 @@ def aucs(evidence: Evidence, about: Mapping[str, CheckText]) -> tuple[Dot, ...]:
     )
 
 
-def epsilons(evidence: Evidence) -> Epsilons | None:
+def epsilons(evidence: Evidence, about: Mapping[str, CheckText]) -> Epsilons | None:
     """Lower bounds and estimates of epsilon, and what is claimed; None if neither was measured."""
     results = {result.check: result for result in evidence.results}
-    bounds = tuple(_epsilons_of(results.get("canary-bound")))
-    estimates = tuple(_epsilons_of(results.get("gaussian-estimate")))
-    if not any(not _CLAIMED.search(dot.label) for dot in (*bounds, *estimates)):
+    bounds = list(_epsilons_of(results.get("canary-bound"), about))
+    estimates = list(_epsilons_of(results.get("gaussian-estimate"), about))
+    measured = [dot for claimed, dot in (*bounds, *estimates) if not claimed]
+    if not measured:
         return None
     guarantee = evidence.facts.label.guarantee
-    said = [dot.value for dot in (*bounds, *estimates) if _CLAIMED.search(dot.label) and not dot.control]
-    claimed = said[0] if said else (guarantee.epsilon if guarantee is not None else None)
+    said = [dot.value for claimed, dot in (*bounds, *estimates) if claimed and not dot.control]
     return Epsilons(
-        claimed=claimed,
-        bounds=tuple(dot for dot in bounds if not _CLAIMED.search(dot.label)),
-        estimates=tuple(dot for dot in estimates if not _CLAIMED.search(dot.label)),
+        claimed=said[0] if said else (guarantee.epsilon if guarantee is not None else None),
+        bounds=tuple(dot for claimed, dot in bounds if not claimed),
+        estimates=tuple(dot for claimed, dot in estimates if not claimed),
     )
 
 
@@ -165,16 +166,19 @@ def _is_auc(figure: Figure) -> bool:
 
 def _rest(name: str) -> str:
     """What a figure's name says beyond "AUC"."""
-    return name[len("AUC") :]
+    return name[len("AUC") :].strip(" ,:") or "measured"
 
 
 def _after(mutation: str, name: str) -> str:
     return f"control {mutation}: {name}" if mutation else name
 
 
-def _dot(label: str, figure: Figure, mutation: str) -> Dot:
+def _dot(check: str, label: str, figure: Figure, mutation: str) -> Dot:
+    if mutation:
+        label = f"control: {mutation}" if label == "measured" else f"control: {mutation}, {label}"
     return Dot(
-        label=f"{label} (control: {mutation})" if mutation else label,
+        check=check,
+        label=label,
         value=figure.value,
         low=figure.low,
         high=figure.high,
@@ -182,13 +186,16 @@ def _dot(label: str, figure: Figure, mutation: str) -> Dot:
     )
 
 
-def _epsilons_of(result: CheckResult | None) -> Iterator[Dot]:
-    """Figures of a check that are about epsilon."""
+def _epsilons_of(
+    result: CheckResult | None, about: Mapping[str, CheckText]
+) -> Iterator[tuple[bool, Dot]]:
+    """Figures of a check that are about epsilon, and of each whether it is the claimed one."""
     if result is not None:
         for mutation, measurement in _measured(result):
             for figure in measurement.figures:
                 if _EPSILON.search(figure.name):
-                    yield _dot(figure.name, figure, mutation)
+                    claimed = _CLAIMED.search(figure.name) is not None
+                    yield claimed, _dot(title(result.check, about), figure.name, figure, mutation)
 
 
 def _from_figures(result: CheckResult, about: Mapping[str, CheckText]) -> Iterator[tuple[str, Line]]:
