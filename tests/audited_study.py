@@ -18,15 +18,31 @@ ABOUT = {
     for name, title, asks in (
         ("share-view", "What one aggregator gets looks random", "Can one share be told from random bytes?"),
         ("share-view-exhaustive", "Every share of a small modulus", "Is each share as likely as each other?"),
-        ("membership-share", "Membership of a note, from one share", "Does a share tell which notes were used?"),
-        ("membership-mask", "Membership of a note, from a plaintext mask", "Does a mask tell which notes were used?"),
-        ("membership-counts", "Membership of a note, from exact counts", "Do counts tell which notes were used?"),
+        (
+            "membership-share",
+            "Membership of a note, from one share",
+            "Does a share tell which notes were used?",
+        ),
+        (
+            "membership-mask",
+            "Membership of a note, from a plaintext mask",
+            "Does a mask tell which notes were used?",
+        ),
+        (
+            "membership-counts",
+            "Membership of a note, from exact counts",
+            "Do counts tell which notes were used?",
+        ),
         ("membership-dp", "Membership of a note, from what noise protects", "Does a noised result tell?"),
         ("canary-bound", "Canaries in one run", "How large is epsilon at least?"),
         ("gaussian-estimate", "Estimate from the shape of the noise", "How large does epsilon look?"),
         ("noise-conformance", "The noise is as large as promised", "Is the noise that of the task?"),
         ("unanimity", "Votes on which all agree", "How often does the sum tell every vote?"),
-        ("declared-flows", "Nothing undeclared was sent", "Did anything travel that no threat model declares?"),
+        (
+            "declared-flows",
+            "Nothing undeclared was sent",
+            "Did anything travel that no threat model declares?",
+        ),
         ("ledgers-agree", "The parties' ledgers agree", "Do all parties tell the same story?"),
     )
 }
@@ -38,7 +54,9 @@ def _roc(name: str, strength: float) -> Curve:
     return Curve(name=name, x=tuple(map(float, x)), y=tuple(map(float, x ** (1 / (1 + strength)))))
 
 
-def attack(check: str, value: float, verdict: Verdict, *, control: str = "", noticed: bool = True) -> CheckResult:
+def attack(
+    check: str, value: float, verdict: Verdict, *, control: str = "", noticed: bool = True
+) -> CheckResult:
     """An attack with that AUC, and a control that succeeds or not."""
 
     def found(auc: float, refuted: bool) -> Measurement:
@@ -69,10 +87,16 @@ def attack(check: str, value: float, verdict: Verdict, *, control: str = "", not
 
 def _plain(check: str, kind: Kind, verdict: Verdict, *mutations: str, missed: bool = False) -> CheckResult:
     controls = tuple(
-        Control(mutation=name, measurement=Measurement(refuted=not missed, says=f"Says of {name}.", sample=64))
+        Control(
+            mutation=name, measurement=Measurement(refuted=not missed, says=f"Says of {name}.", sample=64)
+        )
         for name in mutations
     )
-    says = "Nothing that contradicts the promise." if verdict is not Verdict.REFUTED else "It contradicts the promise."
+    says = (
+        "Nothing that contradicts the promise."
+        if verdict is not Verdict.REFUTED
+        else "It contradicts the promise."
+    )
     found = Measurement(refuted=verdict is Verdict.REFUTED, says=says, sample=65536)
     return CheckResult(
         check=check, kind=kind, verdict=verdict, measurement=found, controls=controls, seed=7, repeatable=True
@@ -93,7 +117,12 @@ def _counts() -> CheckResult:
         curves=(_roc("counts of 4 clients", 5.0), _roc("counts of 16 clients", 1.0)),
     )  # fmt: skip
     return CheckResult(
-        check="membership-counts", kind=Kind.ATTACK, verdict=Verdict.REFUTED, measurement=found, seed=7, seconds=80
+        check="membership-counts",
+        kind=Kind.ATTACK,
+        verdict=Verdict.REFUTED,
+        measurement=found,
+        seed=7,
+        seconds=80,
     )
 
 
@@ -106,7 +135,9 @@ def _unanimity() -> CheckResult:
         sample=10_000_000,
         curves=(curve,),
     )
-    return CheckResult(check="unanimity", kind=Kind.ATTACK, verdict=Verdict.REFUTED, measurement=found, seed=7)
+    return CheckResult(
+        check="unanimity", kind=Kind.ATTACK, verdict=Verdict.REFUTED, measurement=found, seed=7
+    )
 
 
 def _audits_of_noise() -> tuple[CheckResult, ...]:
@@ -295,9 +326,25 @@ def kept(*, undeclared: bool = False) -> tuple[Kept, ...]:
     """What lies on disks after a study."""
     rows = [
         ("hospital-1", "client", "notes", 1, 812_000, True, "never leaves the client"),
-        ("hospital-1", "client", "local pruning masks", 1, 13_271_040, True, "file mode 0600; never leaves the client"),
+        (
+            "hospital-1",
+            "client",
+            "local pruning masks",
+            1,
+            13_271_040,
+            True,
+            "file mode 0600; never leaves the client",
+        ),
         (AGGREGATORS[0], "aggregator", "journal", 1, 401_408, True, "file mode 0600"),
-        ("coordinator-1", "coordinator", "summed counts", 1, 106_168_320, True, "sum over at least 3 clients"),
+        (
+            "coordinator-1",
+            "coordinator",
+            "summed counts",
+            1,
+            106_168_320,
+            True,
+            "sum over at least 3 clients",
+        ),
         ("coordinator-1", "coordinator", "public card", 7, 4_200, False, "signed by its owner"),
     ]
     if undeclared:
@@ -379,7 +426,11 @@ SOUND_MODELS = (
             ),
         ),
     ),
-    model("TM06", "Recipient of the pruned model", claim("TM06-C1", Status.NOT_REFUTED, "membership-dp", "canary-bound")),
+    model(
+        "TM06",
+        "Recipient of the pruned model",
+        claim("TM06-C1", Status.NOT_REFUTED, "membership-dp", "canary-bound"),
+    ),
     model("TM12", "Key holder", why="the protocol has no key holders"),
 )
 
@@ -422,7 +473,8 @@ def refuted() -> Evidence:
     """As `sound`, but an aggregator's share can be told from random bytes, and something undeclared was sent."""
     broken = {"share-view": Verdict.REFUTED, "declared-flows": Verdict.REFUTED}
     results = tuple(
-        _plain(r.check, r.kind, broken[r.check], "reused-mask") if r.check in broken else r for r in SOUND_RESULTS
+        _plain(r.check, r.kind, broken[r.check], "reused-mask") if r.check in broken else r
+        for r in SOUND_RESULTS
     )
     first, *rest = SOUND_MODELS
     worse = model(

@@ -76,7 +76,7 @@ class Folding(Struct, frozen=True, kw_only=True):
 
     def name(self, party: str, role: str) -> str:
         """A party's own name, or that of all parties of its role together."""
-        if role == EVERYBODY or party == EVERYBODY:
+        if EVERYBODY in {role, party}:
             return EVERYBODY
         count = self.roles.get(role)
         return party if count is None else plural(count, role)
@@ -134,7 +134,9 @@ def diagram(evidence: Evidence) -> Diagram | None:
                 x2=x2,
                 y=y,
                 thickness=_thickness(sum(flow.bytes for flow in flows)),
-                label=tuple(_placed(text, (x1 + x2) / 2, y, len(labels) - i) for i, text in enumerate(labels)),
+                label=tuple(
+                    _placed(text, (x1 + x2) / 2, y, len(labels) - i) for i, text in enumerate(labels)
+                ),
                 declared=declared,
             )
         )
@@ -176,7 +178,9 @@ def _bundles(
     for flow in flows:
         ends = (fold.name(flow.sender, flow.sender_role), fold.name(flow.receiver, flow.receiver_role))
         found.setdefault((*ends, flow.declared), []).append(flow)
-    return dict(sorted(found.items(), key=lambda i: (order.index(i[0][0]), order.index(i[0][1]), not i[0][2])))
+    return dict(
+        sorted(found.items(), key=lambda i: (order.index(i[0][0]), order.index(i[0][1]), not i[0][2]))
+    )
 
 
 def _kinds(flows: Iterable[Flow]) -> dict[str, list[Flow]]:
@@ -188,7 +192,7 @@ def _kinds(flows: Iterable[Flow]) -> dict[str, list[Flow]]:
 
 def _label(artefact: str, flows: list[Flow]) -> str:
     """What, how many and how large, in all."""
-    return f"{artefact} ×{sum(f.count for f in flows):,}, {size(sum(f.bytes for f in flows))}"
+    return f"{artefact} \N{MULTIPLICATION SIGN}{sum(f.count for f in flows):,}, {size(sum(f.bytes for f in flows))}"
 
 
 def _thickness(total: int) -> float:

@@ -64,10 +64,14 @@ def applying(evidence: Evidence) -> tuple[ModelResult, ...]:
 
 
 def weaknesses(evidence: Evidence) -> frozenset[str]:
-    """Checks that show a declared weakness and back no claim: that they "refute" is what is expected of them."""
+    """Checks that show a weakness and back no claim: that they "refute" is what is expected of them.
+
+    Threat models declare them, or they have nothing to switch off, because they promise nothing.
+    """
     claimed = {check for model in evidence.models for claim in model.claims for check in claim.checks}
-    broken = {check for model in evidence.models for one in model.breaks for check in one.checks}
-    return frozenset(broken - claimed)
+    declared = {check for model in evidence.models for one in model.breaks for check in one.checks}
+    unpromised = {r.check for r in evidence.results if r.measurement is not None and not r.controls}
+    return frozenset((declared | unpromised) - claimed)
 
 
 def standing(result: CheckResult, weak: frozenset[str]) -> Status | Shown:

@@ -31,9 +31,10 @@ _SMALLEST = 1e-3
 """Where both axes of a ROC begin."""
 _WIDTH, _ROW = 7.0, 0.2
 """Inches, of a figure and of a line in a list of values."""
-_LOOK = {
+_LOOK: Any = {
     "svg.fonttype": "path",  # letters as outlines: no font is needed, and no text of a study is markup
     "svg.hashsalt": "secprune",
+    "text.parse_math": False,  # a dollar sign in a name begins no formula
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -315,7 +316,9 @@ def _legend(figure: Any, axes: Any) -> None:
     from matplotlib.transforms import ScaledTranslation
 
     below = axes.transAxes + ScaledTranslation(0, -0.45, figure.dpi_scale_trans)
-    axes.legend(fontsize=7.5, loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below, frameon=False)
+    axes.legend(
+        fontsize=7.5, loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below, frameon=False
+    )
 
 
 def _legend_height(panels: Sequence[Panel], width: int) -> float:
@@ -337,24 +340,21 @@ def _rows(dots: Sequence[Dot]) -> int:
 
 def _shortened(text: str) -> str:
     """In one line; the whole text stands in the check's own table."""
-    return _plain(textwrap.shorten(text, 60, placeholder=" …"))
+    return textwrap.shorten(text, 60, placeholder=" …")
 
 
 def _wrapped(text: str, width: int) -> str:
-    return _plain(textwrap.fill(text, width))
+    return textwrap.fill(text, width)
 
 
-def _plain(text: str) -> str:
-    """Of matplotlib's own language: a dollar sign begins no formula."""
-    return text.replace("$", r"\$")
-
-
-def _canvas(rows: int, columns: int, height: float, *, heights: Sequence[int] = (), sharex: bool = False) -> Any:
+def _canvas(
+    rows: int, columns: int, height: float, *, heights: Sequence[int] = (), sharex: bool = False
+) -> Any:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-    ratios = {"height_ratios": heights} if heights else {}
-    return figure, list(figure.subplots(rows, columns, squeeze=False, sharex=sharex, **ratios).flat)
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=sharex, height_ratios=heights or None)
+    return figure, list(axes.flat)
 
 
 def _svg(figure: Any) -> str:
@@ -374,7 +374,10 @@ def _embedded(svg: str, name: str) -> tuple[str, Markup]:
     style sheet says the same of plots. Its metadata name addresses on the web, its comments repeat texts: they go too.
     """
     start = svg.index("<svg")
-    opening, inside = svg[start : svg.index(">", start)], svg[svg.index(">", start) + 1 : svg.rindex("</svg>")]
+    opening, inside = (
+        svg[start : svg.index(">", start)],
+        svg[svg.index(">", start) + 1 : svg.rindex("</svg>")],
+    )
     inside = re.sub(r"<!--.*?-->", "", inside, flags=re.DOTALL)
     for element in ("metadata", "style"):
         inside = re.sub(rf"<{element}\b.*?</{element}>", "", inside, flags=re.DOTALL)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from msgspec import Struct
 
+from secprune.audit.check import CheckResult, Figure
 from secprune.audit.claims import Shown, Status
 from secprune_cli.report import words
 from secprune_cli.report.diagram import EVERYBODY, Diagram, diagram, folding
@@ -27,13 +28,14 @@ from secprune_cli.report.outcome import (
     weaknesses,
 )
 from secprune_cli.report.plots import plots
+from secprune_cli.report.words import Badge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from secprune.audit.check import CheckResult, Control, Figure
+    from secprune.audit.check import Control
     from secprune.audit.evidence import Evidence, Flow, Kept, StudyFacts
-    from secprune_cli.report.words import Badge, CheckText
+    from secprune_cli.report.words import CheckText
 
 _MECHANISMS = {
     "none": "without noise",

@@ -25,7 +25,9 @@ AGAINST, UNANIMOUS = "against ", "unanimous share"
 _CLIENTS = re.compile(r"\bn\s*=\s*(\d+)|\b(\d+)\s+(?:clients?|hospitals?|parties)\b", re.IGNORECASE)
 _DOCUMENTS = re.compile(r"\b(\d+)\s+(?:documents?|notes?|patients?)\b", re.IGNORECASE)
 _EPSILON = re.compile(r"\b(?:epsilon|bound)\b", re.IGNORECASE)
-_CLAIMED = re.compile(r"\b(?:claimed?|claims|accountant|accounted|promised|theory|theoretical)\b", re.IGNORECASE)
+_CLAIMED = re.compile(
+    r"\b(?:claimed?|claims|accountant|accounted|promised|theory|theoretical)\b", re.IGNORECASE
+)
 
 
 class Dot(Struct, frozen=True, kw_only=True):
@@ -77,9 +79,7 @@ def rocs(evidence: Evidence, about: Mapping[str, CheckText]) -> tuple[Panel, ...
             if _is_roc(curve)
         )
         if lines:
-            panels.append(
-                Panel(title=title(result.check, about), across="false positive rate", lines=lines)
-            )
+            panels.append(Panel(title=title(result.check, about), across="false positive rate", lines=lines))
     return tuple(panels)
 
 
@@ -186,9 +186,7 @@ def _dot(check: str, label: str, figure: Figure, mutation: str) -> Dot:
     )
 
 
-def _epsilons_of(
-    result: CheckResult | None, about: Mapping[str, CheckText]
-) -> Iterator[tuple[bool, Dot]]:
+def _epsilons_of(result: CheckResult | None, about: Mapping[str, CheckText]) -> Iterator[tuple[bool, Dot]]:
     """Figures of a check that are about epsilon, and of each whether it is the claimed one."""
     if result is not None:
         for mutation, measurement in _measured(result):

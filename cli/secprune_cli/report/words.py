@@ -51,7 +51,7 @@ _SYMBOLS = {
     Status.CONFORMS: "●",
     Status.NOT_REFUTED: "○",
     Status.ASSUMED: "◇",
-    Status.NOT_RUN: "–",
+    Status.NOT_RUN: "\N{EN DASH}",
     Status.NO_POWER: "?",
     Status.REFUTED: "✖",
 }
@@ -78,7 +78,7 @@ SHOWN_MEANINGS = {
 _SHOWN = {
     Shown.SHOWN: Badge("SHOWN", "▲", "ink"),
     Shown.NOT_SHOWN: Badge("NOT SHOWN", "△", "grey"),
-    Shown.NOT_RUN: Badge("NOT RUN", "–", "amber"),
+    Shown.NOT_RUN: Badge("NOT RUN", "\N{EN DASH}", "amber"),
 }
 
 KINDS = {
@@ -118,16 +118,26 @@ MUTATIONS = {
 GLOSSARY = (
     (
         "pruning mask",
-        "For every number (weight) in a language model, whether to delete it. A hospital computes its mask from its own "
-        "notes, so the mask says something about them.",
+        (
+            "For every number (weight) in a language model, whether to delete it. A hospital computes its mask from its own "
+            "notes, so the mask says something about them."
+        ),
     ),
-    ("mask (of a secure sum)", "Random numbers that hide a message; they cancel out when all messages are added up."),
+    (
+        "mask (of a secure sum)",
+        "Random numbers that hide a message; they cancel out when all messages are added up.",
+    ),
     (
         "secure sum",
-        "A way to add up the hospitals' numbers so that nobody sees a single hospital's. It hides the summands; it does "
-        "not hide the sum, nor what the sum says.",
+        (
+            "A way to add up the hospitals' numbers so that nobody sees a single hospital's. It hides the summands; it does "
+            "not hide the sum, nor what the sum says."
+        ),
     ),
-    ("client, aggregator, coordinator", "A hospital; a server that adds up what it cannot read; who runs the study."),
+    (
+        "client, aggregator, coordinator",
+        "A hospital; a server that adds up what it cannot read; who runs the study.",
+    ),
     (
         "membership attack",
         "Trying to tell whether a given note was among those that were used. The usual yardstick for leakage.",
@@ -138,23 +148,31 @@ GLOSSARY = (
     ),
     (
         "TPR at 1% FPR",
-        "The share of used notes that an attack finds when it may accuse only one in a hundred others wrongly: guessing "
-        "finds 1%. It shows whether a few people are exposed even where the average is not.",
+        (
+            "The share of used notes that an attack finds when it may accuse only one in a hundred others wrongly: guessing "
+            "finds 1%. It shows whether a few people are exposed even where the average is not."
+        ),
     ),
     (
         "epsilon (differential privacy)",
-        "A bound on how much any result can change because of one patient: the smaller, the better protected. It means "
-        "nothing without saying who is protected (the unit), against whom, and delta.",
+        (
+            "A bound on how much any result can change because of one patient: the smaller, the better protected. It means "
+            "nothing without saying who is protected (the unit), against whom, and delta."
+        ),
     ),
     (
         "control, mutation",
-        "The same check of a system in which one protection was switched off on purpose. A check that does not notice "
-        "is not able to notice, and counts for nothing.",
+        (
+            "The same check of a system in which one protection was switched off on purpose. A check that does not notice "
+            "is not able to notice, and counts for nothing."
+        ),
     ),
     (
         "NO POWER",
-        "A check did not notice a fault that was built in on purpose, so that its finding no fault means nothing. It is "
-        "not a pass.",
+        (
+            "A check did not notice a fault that was built in on purpose, so that its finding no fault means nothing. It is "
+            "not a pass."
+        ),
     ),
 )
 """Ten terms that the report cannot do without."""
@@ -188,14 +206,14 @@ def decimal(number: float) -> str:
         return f"{int(number):,}"
     if abs(number) >= 1000:
         return f"{number:,.0f}" if abs(number) < 1e9 else f"{number:.3g}"
-    return f"{number:.3f}" if 0.01 <= abs(number) else f"{number:.2g}"
+    return f"{number:.3f}" if abs(number) >= 0.01 else f"{number:.2g}"
 
 
 def interval(figure: Figure) -> str:
     """Its 95% confidence interval, or what there is of it."""
     low, high = figure.low, figure.high
     if low is None and high is None:
-        return "–"
+        return "\N{EN DASH}"
     if high is None and low is not None:
         return f"at least {decimal(low)}"
     if low is None and high is not None:
@@ -204,10 +222,10 @@ def interval(figure: Figure) -> str:
 
 
 def listed(words: Sequence[str]) -> str:
-    """"a, b and c"."""
+    """As in "a, b and c"."""
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def plural(number: int, one: str) -> str:
-    """"1 client", "2 clients"."""
+    """As in "1 client" or "2 clients"."""
     return f"{number:,} {one}" if number == 1 else f"{number:,} {one}s"
