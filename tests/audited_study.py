@@ -466,7 +466,18 @@ def open_questions() -> Evidence:
         ),
     )
     pairwise = facts("wards-2026", 64, private=False, protocol="pairwise")
-    return evidence("wards-2026", 64, results, models, private=False, facts=pairwise, flows=flows(64))
+    parcels = Flow(
+        sender="hospital-1",
+        sender_role="client",
+        receiver="hospital-2",
+        receiver_role="client",
+        artefact="parcels",
+        count=63,
+        bytes=92_000,
+        declared=True,
+    )
+    sent = flows(64, extra=(parcels,))
+    return evidence("wards-2026", 64, results, models, private=False, facts=pairwise, flows=sent)
 
 
 def refuted() -> Evidence:

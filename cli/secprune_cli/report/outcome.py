@@ -7,20 +7,23 @@ failed: it stands under what is not protected.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
 from secprune.audit.check import Verdict
-from secprune.audit.claims import Shown, Status
+from secprune.audit.claims import BreakResult, ModelResult, Shown, Status
 from secprune_cli.report.words import MEANINGS, Badge, badge, plural
 
 if TYPE_CHECKING:
     from secprune.audit.check import CheckResult
-    from secprune.audit.claims import BreakResult, ClaimResult, ModelResult
+    from secprune.audit.claims import ClaimResult
     from secprune.audit.evidence import Evidence
 
+_EXPLAINED = re.compile(r"(?<=\w\w)[.:;] | \(attacks\.md")
+_NEXT_SENTENCE = re.compile(r"(?<=\w\w)\. | \(attacks\.md")
 UNDECLARED = "undeclared"
 """What evidence calls a kept file that no threat model declares."""
 
@@ -33,11 +36,12 @@ class Counted(Struct, frozen=True, kw_only=True):
     count: int
 
 
-class NonClaim(Struct, frozen=True, kw_only=True):
-    """What nobody claims, and of which adversaries it was said."""
+class NotProtected(Struct, frozen=True, kw_only=True):
+    """What an adversary may gain: in short what nobody claims about it, and its declared weaknesses."""
 
-    text: str
-    models: tuple[str, ...]
+    model: ModelResult
+    non_claims: tuple[str, ...]
+    breaks: tuple[tuple[str, BreakResult], ...]
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -107,19 +111,21 @@ def outcome(evidence: Evidence) -> Outcome:
     )
 
 
-def non_claims(evidence: Evidence) -> tuple[NonClaim, ...]:
-    """Of all models that apply, each text once."""
-    found: dict[str, list[str]] = {}
-    for model in applying(evidence):
-        for text in model.non_claims:
-            found.setdefault(text, []).append(model.id)
-    return tuple(NonClaim(text=text, models=tuple(models)) for text, models in found.items())
+def not_protected(evidence: Evidence) -> tuple[NotProtected, ...]:
+    """Of all models that apply."""
+    return tuple(
+        NotProtected(
+            model=model,
+            non_claims=tuple(_in_short(text, _EXPLAINED) for text in model.non_claims),
+            breaks=tuple((_in_short(one.text, _NEXT_SENTENCE), one) for one in model.breaks),
+        )
+        for model in applying(evidence)
+    )
 
 
-def breaks(evidence: Evidence) -> tuple[tuple[ModelResult, BreakResult], ...]:
-    """Declared weaknesses of all models that apply, those that were shown first."""
-    found = [(model, one) for model in applying(evidence) for one in model.breaks]
-    return tuple(sorted(found, key=lambda pair: pair[1].shown is not Shown.SHOWN))
+def _in_short(text: str, end: re.Pattern[str]) -> str:
+    """Up to where explanations begin, for a page on which all have to find room; the whole stands with the claims."""
+    return end.split(text, maxsplit=1)[0].removesuffix(".")
 
 
 def _contradicted(evidence: Evidence, claims: list[ClaimResult]) -> tuple[str, ...]:
@@ -149,19 +155,18 @@ def _contradicted(evidence: Evidence, claims: list[ClaimResult]) -> tuple[str, .
 
 
 def _unknown(evidence: Evidence, claims: list[ClaimResult]) -> tuple[str, ...]:
-    """Claims about which nothing is known, and checks that no claim names, in words."""
+    """Claims about which nothing is known, and checks without power, in words. What no claim needs may be left out."""
     if not claims:
         return ("No claim that applies to this study was checked.",)
-    unknown = (Status.NO_POWER, Status.NOT_RUN)
-    open_claims = [claim for claim in claims if claim.status in unknown]
+    open_claims = [claim for claim in claims if claim.status in {Status.NO_POWER, Status.NOT_RUN}]
     explained = {check for claim in claims for check in claim.checks}
     weak = weaknesses(evidence)
     checks = [
         result.check
         for result in evidence.results
-        if standing(result, weak) in unknown and result.check not in explained
+        if standing(result, weak) is Status.NO_POWER and result.check not in explained
     ]
     return (
         *(f"{claim.status.value}: {claim.text} ({claim.id})" for claim in open_claims),
-        *(f"The check {check} did not conclude; no claim that applies here names it." for check in checks),
+        *(f"NO POWER: the check {check}, which no claim that applies here names." for check in checks),
     )

@@ -101,7 +101,7 @@ def _all(evidence: Evidence, about: Mapping[str, CheckText]) -> tuple[Plot, ...]
             "Measured against claimed epsilon",
             "Lower bounds: the true epsilon is at least this, so a bound to the right of the claim would refute it. "
             "Estimates are shown apart, because the true epsilon may lie on either side of them. Hollow squares are "
-            "controls in which the noise was made wrong on purpose.",
+            "controls in which the noise was made wrong on purpose; grey diamonds were computed, not measured.",
             _epsilon_words(found),
             lambda: _epsilons(found) if found else "",
             "" if found else "no canary audit was run; without noise there is no epsilon to audit",
@@ -145,8 +145,8 @@ def _epsilon_words(found: Epsilons | None) -> str:
     return "; ".join(
         [
             *([] if found.claimed is None else [f"claimed: {found.claimed:.3g}"]),
-            *(f"lower bound, {dot.label}: {dot.value:.3g}" for dot in found.bounds),
-            *(f"estimate, {dot.label}: {dot.value:.3g}" for dot in found.estimates),
+            *(f"lower bounds, {dot.label}: {dot.value:.3g}" for dot in found.bounds),
+            *(f"estimates, {dot.label}: {dot.value:.3g}" for dot in found.estimates),
         ]
     )
 
@@ -189,7 +189,7 @@ def _epsilons(found: Epsilons) -> str:
 
 
 def _rank(axes: Any, dots: Sequence[Dot]) -> None:
-    """Values below each other, with their intervals, each check's under its title; controls hollow."""
+    """Values below each other, with their intervals, each check's under its title; controls and computed values hollow."""
     row, ticks, names, weights = 0, [], [], []
     for check, some in groupby(dots, key=lambda dot: dot.check):
         ticks.append(row)
@@ -197,10 +197,12 @@ def _rank(axes: Any, dots: Sequence[Dot]) -> None:
         weights.append("bold")
         for dot in some:
             row += 1
-            colour = _COLOURS[1] if dot.control else _COLOURS[0]
+            colour = _GREY if dot.compared else _COLOURS[1] if dot.control else _COLOURS[0]
             low, high = (dot.value if end is None else end for end in (_finite(dot.low), _finite(dot.high)))
             axes.plot([low, high], [row, row], color=colour, linewidth=1.4)
-            look = {"marker": "s", "mfc": "white"} if dot.control else {"marker": "o", "mfc": colour}
+            look = {"marker": "o", "mfc": colour}
+            if dot.control or dot.compared:
+                look = {"marker": "D" if dot.compared else "s", "mfc": "white"}
             axes.plot([dot.value], [row], color=colour, linestyle="none", markersize=5.5, **look)
             ticks.append(row)
             names.append(_shortened(dot.label))

@@ -21,17 +21,24 @@ if TYPE_CHECKING:
 
 AGAINST, UNANIMOUS = "against ", "unanimous share"
 """How names of curves begin that are no ROC."""
+MEASURED = "measured"
+"""What something is called of which only the check is known."""
 
-_CLIENTS = re.compile(r"\bn\s*=\s*(\d+)|\b(\d+)\s+(?:clients?|hospitals?|parties)\b", re.IGNORECASE)
-_DOCUMENTS = re.compile(r"\b(\d+)\s+(?:documents?|notes?|patients?)\b", re.IGNORECASE)
-_EPSILON = re.compile(r"\b(?:epsilon|bound)\b", re.IGNORECASE)
-_CLAIMED = re.compile(
-    r"\b(?:claimed?|claims|accountant|accounted|promised|theory|theoretical)\b", re.IGNORECASE
+_CLIENTS = re.compile(
+    r"\bn\s*=\s*(\d+)|\b(\d+)\s+x\s+\d+\s+documents?\b|\b(\d+)\s+(?:clients?|hospitals?|parties)\b",
+    re.IGNORECASE,
 )
+_DOCUMENTS = re.compile(r"\b(\d+)\s+(?:documents?|notes?|patients?)\b", re.IGNORECASE)
+_EPSILON = re.compile(r"\bepsilon\b", re.IGNORECASE)
+_MEASURED = re.compile(r"\b(?:bound|least|estimated?)\b", re.IGNORECASE)
+_CLAIMED = re.compile(r"\bclaim(?:ed|s)?\b", re.IGNORECASE)
 
 
 class Dot(Struct, frozen=True, kw_only=True):
-    """A value with its interval, of a check by its title; of a control if a protection was switched off."""
+    """A value with its interval, of a check by its title.
+
+    Of a control if a protection was switched off; for comparison if it was not measured.
+    """
 
     check: str
     label: str
@@ -39,6 +46,7 @@ class Dot(Struct, frozen=True, kw_only=True):
     low: float | None
     high: float | None
     control: bool = False
+    compared: bool = False
 
 
 class Line(Struct, frozen=True, kw_only=True):
@@ -73,7 +81,9 @@ def rocs(evidence: Evidence, about: Mapping[str, CheckText]) -> tuple[Panel, ...
     panels = []
     for result in evidence.results:
         lines = tuple(
-            Line(label=_after(mutation, curve.name), x=curve.x, y=curve.y, control=bool(mutation))
+            Line(
+                label=_after(mutation, _rest(curve.name, "ROC")), x=curve.x, y=curve.y, control=bool(mutation)
+            )
             for mutation, measurement in _measured(result)
             for curve in measurement.curves
             if _is_roc(curve)
@@ -86,7 +96,7 @@ def rocs(evidence: Evidence, about: Mapping[str, CheckText]) -> tuple[Panel, ...
 def aucs(evidence: Evidence, about: Mapping[str, CheckText]) -> tuple[Dot, ...]:
     """Every AUC of every check, with its interval."""
     return tuple(
-        _dot(title(result.check, about), _rest(figure.name), figure, mutation)
+        _dot(title(result.check, about), _rest(figure.name, "AUC"), figure, mutation)
         for result in evidence.results
         for mutation, measurement in _measured(result)
         for figure in measurement.figures
@@ -99,8 +109,7 @@ def epsilons(evidence: Evidence, about: Mapping[str, CheckText]) -> Epsilons | N
     results = {result.check: result for result in evidence.results}
     bounds = list(_epsilons_of(results.get("canary-bound"), about))
     estimates = list(_epsilons_of(results.get("gaussian-estimate"), about))
-    measured = [dot for claimed, dot in (*bounds, *estimates) if not claimed]
-    if not measured:
+    if all(claimed or dot.compared for claimed, dot in (*bounds, *estimates)):
         return None
     guarantee = evidence.facts.label.guarantee
     said = [dot.value for claimed, dot in (*bounds, *estimates) if claimed and not dot.control]
@@ -164,25 +173,28 @@ def _is_auc(figure: Figure) -> bool:
     return re.match(r"auc\b", figure.name, re.IGNORECASE) is not None
 
 
-def _rest(name: str) -> str:
-    """What a figure's name says beyond "AUC"."""
-    return name[len("AUC") :].strip(" ,:") or "measured"
+def _rest(name: str, known: str) -> str:
+    """What a name says beyond what is known of it."""
+    rest = name[len(known) :] if name.upper().startswith(known) else name
+    return rest.strip(" ,:") or MEASURED
 
 
 def _after(mutation: str, name: str) -> str:
-    return f"control {mutation}: {name}" if mutation else name
+    """What something is called in a legend; its own name is left out where it says nothing."""
+    if not mutation:
+        return name
+    return f"control: {mutation}" if name == MEASURED else f"control: {mutation}, {name}"
 
 
-def _dot(check: str, label: str, figure: Figure, mutation: str) -> Dot:
-    if mutation:
-        label = f"control: {mutation}" if label == "measured" else f"control: {mutation}, {label}"
+def _dot(check: str, label: str, figure: Figure, mutation: str, *, compared: bool = False) -> Dot:
     return Dot(
         check=check,
-        label=label,
+        label=_after(mutation, label),
         value=figure.value,
         low=figure.low,
         high=figure.high,
         control=bool(mutation),
+        compared=compared,
     )
 
 
@@ -193,7 +205,9 @@ def _epsilons_of(result: CheckResult | None, about: Mapping[str, CheckText]) -> 
             for figure in measurement.figures:
                 if _EPSILON.search(figure.name):
                     claimed = _CLAIMED.search(figure.name) is not None
-                    yield claimed, _dot(title(result.check, about), figure.name, figure, mutation)
+                    compared = _MEASURED.search(figure.name) is None
+                    dot = _dot(title(result.check, about), figure.name, figure, mutation, compared=compared)
+                    yield claimed, dot
 
 
 def _from_figures(result: CheckResult, about: Mapping[str, CheckText]) -> Iterator[tuple[str, Line]]:

@@ -6,10 +6,7 @@ import re
 import shutil
 import subprocess
 
-import audited_study
 import pytest
-
-from secprune_cli.report import render
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
 
@@ -39,9 +36,9 @@ def _open(tmp_path, html, *options):
     return [line for line in ran.stderr.splitlines() if "CONSOLE" in line]
 
 
-def test_it_is_drawn_without_a_complaint(tmp_path):
+def test_it_is_drawn_without_a_complaint(tmp_path, texts):
     picture = tmp_path / "report.png"
-    html = render(audited_study.refuted(), audited_study.ABOUT)
+    html = texts["refuted"]
     complaints = _open(
         tmp_path, html, f"--screenshot={picture}", "--window-size=1100,1400", "--hide-scrollbars"
     )
@@ -55,11 +52,11 @@ def test_it_is_drawn_without_a_complaint(tmp_path):
     assert (pixels[..., :3].mean(axis=2) > 0.9).mean() < 0.97
 
 
-def test_it_is_printed(tmp_path):
+def test_it_is_printed(tmp_path, texts):
     paper = tmp_path / "report.pdf"
     complaints = _open(
         tmp_path,
-        render(audited_study.open_questions(), audited_study.ABOUT),
+        texts["open_questions"],
         "--no-pdf-header-footer",
         f"--print-to-pdf={paper}",
     )
@@ -70,9 +67,9 @@ def test_it_is_printed(tmp_path):
     assert 4 <= pages <= 20
 
 
-def test_a_script_or_a_picture_from_elsewhere_would_be_noticed(tmp_path):
+def test_a_script_or_a_picture_from_elsewhere_would_be_noticed(tmp_path, texts):
     """That the two tests above can fail: the page's own policy refuses both, and the browser says so."""
-    html = render(audited_study.open_questions(), audited_study.ABOUT)
+    html = texts["open_questions"]
     worse = html.replace(
         "</main>", '<script>document.title = "x"</script><img src="file:///x.png" alt=""></main>'
     )

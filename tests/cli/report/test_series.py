@@ -30,6 +30,7 @@ def _aucs(*names):
         (("AUC, n = 16", "AUC, n = 2"), "clients", (2, 16)),
         (("AUC, 4 clients", "AUC (64 clients)"), "clients", (4, 64)),
         (("AUC, 2 documents", "AUC, 8 documents"), "documents", (2, 8)),
+        (("AUC, 4 x 2 documents", "AUC, 16 x 2 documents"), "clients", (4, 16)),
         (("AUC with 1 note", "auc, 8 notes"), "documents", (1, 8)),
     ],
 )
@@ -75,7 +76,7 @@ def test_bounds_and_estimates_are_apart_and_the_claim_is_the_checks_own():
 
 
 def test_the_promise_is_the_labels_where_a_check_says_none():
-    bound = Figure(name="lower bound", value=2.0)
+    bound = Figure(name="lower bound on epsilon", value=2.0)
     control = Control(
         mutation="claims-less", measurement=Measurement(refuted=True, says="", figures=(bound,))
     )
@@ -121,3 +122,16 @@ def test_half_an_interval_is_a_bound():
     assert words.interval(Figure(name="a", value=1, high=2.0)) == "at most 2"
     assert words.interval(Figure(name="a", value=1, low=0.0, high=2.0)) == "0 to 2"
     assert words.interval(Figure(name="a", value=1)) == "\N{EN DASH}"
+
+
+def test_what_was_computed_and_not_measured_is_for_comparison():
+    figures = (
+        Figure(name="estimate of epsilon", value=7.0, low=6.5, high=7.6),
+        Figure(name="claimed epsilon", value=8.0),
+        Figure(name="exact epsilon of the promised noise", value=6.9),
+        Figure(name="guesses behind the larger bound", value=128.0),
+    )
+    result = _result("gaussian-estimate", *figures, kind=Kind.ESTIMATE)
+    found = series.epsilons(_evidence(result), ABOUT)
+    assert [(dot.value, dot.compared) for dot in found.estimates] == [(7.0, False), (6.9, True)]
+    assert series.epsilons(_evidence(_result("gaussian-estimate", *figures[1:])), ABOUT) is None
