@@ -38,6 +38,10 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel):
     threat_models = [name for name in names if name.startswith("secprune_threat_models/models/")]
     assert len(threat_models) == 13
     assert {"secprune_threat_models/system.toml", "secprune_threat_models/schema.json"} <= set(names)
+    templates = {
+        name.rpartition("/")[2] for name in names if name.startswith("secprune_cli/report/templates/")
+    }
+    assert {"report.html.j2", "report.css"} < templates
     checked = subprocess.run(
         [
             str(Path(sys.executable).parent / "check-wheel-contents"),
