@@ -17,6 +17,7 @@ EXIT_CODES = {
     "remote misbehaviour": 4,
     "too few parties": 5,
     "local environment": 6,
+    "claim refuted": 7,
     "not ready": 75,
 }
 """What each kind of fault makes the command line exit with (75 is sysexits' EX_TEMPFAIL)."""
@@ -103,3 +104,9 @@ class NotReadyError(SecpruneError):
     """What was asked for depends on a peer that has not acted yet; run the same command again later."""
 
     fault = "not ready"
+
+
+class ClaimRefutedError(SecpruneError):
+    """An audit found that something which a study promises does not hold. The report says what, and how it was found."""
+
+    fault = "claim refuted"

@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-Role = Literal["client", "aggregator", "key-holder", "coordinator"]
+Role = Literal["client", "aggregator", "key-holder", "coordinator", "auditor"]
+"""What a party is. An auditor signs what it found, and stands in no roster."""
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}\Z")]
 """A party's name: lower-case letters, digits and hyphens, so that it is also a safe file name."""

@@ -19,7 +19,7 @@ from secprune.audit.sums.sealing import SEALING, Sealing
 from secprune.audit.sums.share_model import SHARE_MODEL, ShareModel
 from secprune.audit.sums.share_view import SHARE_VIEW, Sharing
 from secprune.audit.sums.votes import PAIRED_VOTES, ROW_SUMS, RowSums
-from secprune.parties.auditor_sums import own_sources, pinned_model
+from secprune.parties.auditor.sums import own_sources, pinned_model
 from secprune.protocols.additive.sharing import AdditiveSharing
 
 KEPT = tempfile.TemporaryDirectory()

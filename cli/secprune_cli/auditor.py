@@ -1,4 +1,4 @@
-"""`secprune auditor`: what an epsilon would cost, and whether what the parties recorded fits together."""
+"""`secprune auditor`: what an epsilon would cost, what a study leaks, and whether what was recorded fits together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from secprune_cli._plan import numbers, print_plan, words
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="An auditor: price privacy before a study, compare the ledgers of all parties after it; needs no private key.",
+    help="An auditor: price privacy before a study; after it, report what it leaks and compare the ledgers of all parties. "
+    "Needs no party's private key.",
 )
 
 
@@ -85,18 +86,152 @@ def export(
 
 
 @app.command()
+def report(
+    study: Annotated[
+        Path,
+        typer.Option(help="Directory of the study, as `secprune demo --out DIR` leaves it.", file_okay=False),
+    ],
+    out: Annotated[Path, typer.Option(help="New directory for report.html and the signed evidence.")],
+    rehearse: Annotated[
+        bool,
+        typer.Option(
+            "--rehearse",
+            help="Also run attacks, on the study's model with synthetic notes (minutes; needs torch).",
+        ),
+    ] = False,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory of the study's dense model; that of a party in the study's directory if not given."
+        ),
+    ] = None,
+    notes: Annotated[
+        Path | None,
+        typer.Option(
+            help="Rehearsal: directory of synthetic notes, a file for each specialty; shipped ones if not given."
+        ),
+    ] = None,
+    public: Annotated[
+        Path | None, typer.Option(help="Rehearsal: file of public text; shipped one if not given.")
+    ] = None,
+    exchange: Annotated[
+        Path | None,
+        typer.Option(help="A copy of the study's exchange, if it is not in the study's directory."),
+    ] = None,
+    threat_model: Annotated[
+        list[Path] | None,
+        typer.Option(help="A threat model of your own (TOML), besides the shipped ones; repeatable."),
+    ] = None,
+    keys: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory with the auditor's keys (`secprune keys new --role auditor`); new ones if not given."
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Of all draws, to repeat a report; drawn if not given.", min=0, max=2**53 - 1),
+    ] = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Check every claim of the threat models on a study; write report.html and signed evidence.
+
+    Ends with exit code 7 if a claim is refuted; the report is written in any case. Supports a data-protection impact
+    assessment or an expert determination; it is neither.
+    """
+    from secprune_cli.report.command import ReportOptions, check_claims_hold, write_report
+
+    options = ReportOptions(
+        study=study,
+        out=out,
+        rehearse=rehearse,
+        exchange=exchange,
+        model=model,
+        notes=notes,
+        public=public,
+        threat_models=tuple(threat_model or ()),
+        keys=keys,
+        seed=seed,
+        device=device,
+    )
+    with progress_bars() as progress:
+        result = write_report(options, progress=progress)
+    show(result, as_json=as_json, title="Leakage report")
+    check_claims_hold(result)
+
+
+@app.command()
+def threats(
+    out: Annotated[
+        Path, typer.Option("--owasp", help="File to write, in the schema of the OWASP Threat Model Library.")
+    ],
+    threat_model: Annotated[
+        list[Path] | None,
+        typer.Option(help="A threat model of your own (TOML), besides the shipped ones; repeatable."),
+    ] = None,
+) -> None:
+    """Export the threat models for other tools. Says what is claimed, not whether it holds: that is `report`."""
+    import msgspec
+
+    from secprune.files import SHARED_FILE, write_atomically
+    from secprune_cli.report.command import ThreatModels
+    from secprune_threat_models import load_system, owasp_document
+
+    document = owasp_document(load_system(), ThreatModels.load(threat_model or ()).models)
+    write_atomically(out, msgspec.json.format(msgspec.json.encode(document), indent=2), mode=SHARED_FILE)
+
+
+@app.command()
 def verify(
     ledgers: Annotated[
-        list[Path], typer.Argument(help="Exported ledgers, one or more.", exists=True, dir_okay=False)
-    ],
-    task: Annotated[Path, typer.Option(help="The task file; its .sig lies beside it.")],
+        list[Path] | None, typer.Argument(help="Exported ledgers, one or more.", exists=True, dir_okay=False)
+    ] = None,
+    task: Annotated[
+        Path | None, typer.Option(help="With ledgers: the task file; its .sig lies beside it.")
+    ] = None,
     exchange: Annotated[
         str | None,
-        typer.Option(help="The study's exchange; without it, messages are taken from ledgers only."),
+        typer.Option(
+            help="With ledgers: the study's exchange; without it, messages are taken from ledgers only."
+        ),
+    ] = None,
+    evidence: Annotated[
+        Path | None,
+        typer.Option(help="Directory that `auditor report` wrote: check its signature and conclusions."),
+    ] = None,
+    study: Annotated[
+        Path | None,
+        typer.Option(help="With evidence: the study's directory, to run again what follows from the seed."),
+    ] = None,
+    threat_model: Annotated[
+        list[Path] | None,
+        typer.Option(help="With evidence: threat models of your own that it was made with."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check that ledgers are whole and fit together; names the first party for whom that is not so (exit code 4)."""
+    """Check that ledgers are whole and fit together, or that evidence is signed and follows from its measurements.
+
+    Names the first party for whom that is not so (exit code 4).
+    """
+    if evidence is not None and not ledgers:
+        from secprune.parties.auditor.bundle import verify_evidence
+        from secprune_cli.report.command import ThreatModels
+
+        judge = ThreatModels.load(threat_model or ())
+        show(verify_evidence(evidence, judge, study=study), as_json=as_json, title="Evidence")
+    elif ledgers and task is not None and evidence is None:
+        _verify_ledgers(task, ledgers, exchange, as_json=as_json)
+    else:
+        from secprune.errors import LocalMisuseError
+
+        raise LocalMisuseError(
+            "name either ledgers with --task, or --evidence",
+            hint="`secprune auditor verify --help` shows both",
+        )
+
+
+def _verify_ledgers(task: Path, ledgers: list[Path], exchange: str | None, *, as_json: bool) -> None:
     from secprune.errors import RemoteMisbehaviourError
     from secprune.parties.auditing import verify as compare
 

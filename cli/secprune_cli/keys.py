@@ -38,7 +38,7 @@ def _group() -> None:
 
 @app.command()
 def new(
-    role: Annotated[str, typer.Option(help="client, aggregator, key-holder or coordinator.")],
+    role: Annotated[str, typer.Option(help="client, aggregator, key-holder, coordinator or auditor.")],
     name: Annotated[str, typer.Option(help="Lower-case letters, digits, hyphens; unique in the study.")],
     directory: DirectoryOption = HERE,
     as_json: JsonOption = False,
@@ -53,7 +53,7 @@ def new(
     except msgspec.ValidationError:
         raise LocalMisuseError(
             f"{role} {name!r} is not a party",
-            hint="roles: client, aggregator, key-holder, coordinator; names: lower-case letters, digits and hyphens",
+            hint="roles: client, aggregator, key-holder, coordinator, auditor; names: lower-case letters, digits and hyphens",
         ) from None
     private_directory(directory)
     identity = Identity.generate(random_bytes)
@@ -61,7 +61,7 @@ def new(
     card = card_of(identity, role=checked_role, name=checked_name)
     card_path, party_path = directory / f"{checked_name}{CARD_SUFFIX}", directory / PARTY_FILE
     write_card(card_path, card, identity)
-    if not party_path.exists():
+    if checked_role != "auditor" and not party_path.exists():  # an auditor follows no task
         write_atomically(
             party_path, party_file_template(checked_role, checked_name).encode(), mode=SHARED_FILE
         )
@@ -71,6 +71,6 @@ def new(
         fingerprint=card.fingerprint,
         card=str(card_path),
         private_keys=str(directory / IDENTITY_FILE),
-        party_file=str(party_path),
+        party_file=str(party_path) if party_path.exists() else "",
     )
     show(result, as_json=as_json, title=f"New {checked_role} {checked_name}")

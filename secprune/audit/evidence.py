@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from secprune.audit.check import CheckResult
 from secprune.audit.claims import ModelResult
+from secprune.ids import Digest, StudyName
 from secprune.privacy.labels import PrivacyLabel
 
 
@@ -136,3 +137,19 @@ class Evidence(Struct, frozen=True, kw_only=True, tag="Evidence", tag_field="typ
     versions: dict[str, str]
     inputs: dict[str, str]
     commands: tuple[str, ...]
+
+
+class EvidenceManifest(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="EvidenceManifest", tag_field="type"
+):
+    """What an auditor signs: the digests of its files, by name.
+
+    Attributes:
+        study: name of the study.
+        task_id: digest of its task.
+        files: digests, by name.
+    """
+
+    study: StudyName
+    task_id: Digest
+    files: dict[str, Digest]

@@ -248,6 +248,11 @@ def check_task(task: Task) -> None:
         )
     if len(task.names("coordinator")) != 1:
         raise ConfigurationError("the roster must hold exactly one coordinator")
+    if auditors := task.names("auditor"):
+        raise ConfigurationError(
+            f"{auditors[0]} is an auditor, and an auditor takes no part in a study",
+            hint="leave the auditor's card out of the cards",
+        )
     matrices = [m.name for m in task.model.matrices]
     if len(set(matrices)) != len(matrices):
         raise ConfigurationError("a weight matrix stands twice in the task")

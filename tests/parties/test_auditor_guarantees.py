@@ -10,7 +10,7 @@ from tiny_models import NOTES, make_checkpoint
 
 from secprune.audit.check import Verdict, run
 from secprune.audit.draws import Draws
-from secprune.parties.auditor_guarantees import checks_of
+from secprune.parties.auditor.guarantees import checks_of
 
 STATISTICS = ["sensitivity", "noise-conformance", "canary-bound", "gaussian-estimate", "accounting"]
 

@@ -11,7 +11,7 @@ from small_study import SQUARE_SUMS, make_study
 
 from secprune.audit.check import Verdict, not_run, run
 from secprune.messages.types import AggregateShare, Parcel, Report, SealedKey
-from secprune.parties.auditor_sums import checks_of, sealed_keys
+from secprune.parties.auditor.sums import checks_of, sealed_keys
 
 IDS = {
     "all-aggregators",

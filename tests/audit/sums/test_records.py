@@ -13,7 +13,7 @@ from secprune.audit.sums.randomness import DECLARED, RANDOMNESS, Sources, ambien
 from secprune.audit.sums.sealing import OVERHEAD, SEALING, Sealing
 from secprune.crypto.identity import OpeningKey
 from secprune.crypto.seal import Context, seal_secret
-from secprune.parties.auditor_sums import own_sources
+from secprune.parties.auditor.sums import own_sources
 
 
 @pytest.mark.parametrize(
