@@ -35,6 +35,10 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel):
     corpus = [name for name in names if name.startswith("secprune_cli/demo/corpus/")]
     assert len(corpus) == 8
     assert "secprune/py.typed" in names
+    templates = {
+        name.rpartition("/")[2] for name in names if name.startswith("secprune_cli/report/templates/")
+    }
+    assert {"report.html.j2", "report.css"} < templates
     checked = subprocess.run(
         [
             str(Path(sys.executable).parent / "check-wheel-contents"),
