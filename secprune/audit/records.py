@@ -138,7 +138,7 @@ class Remains:
     """
 
     haystacks: tuple[Haystack, ...]
-    needles: tuple[Needles, ...]
+    needles: Needles
     kept: tuple[Kept, ...]
 
 
@@ -150,7 +150,7 @@ def _measure_residue(subject: Remains, _draws: Draws) -> Measurement:
     strangers = [k for k in subject.kept if k.artefact == UNDECLARED and k.role != "client"]
     for kept in strangers:
         faults[f"{kept.files} undeclared files at {kept.party}"] = None
-    blocks = sum(len(needles.owners) for needles in subject.needles)
+    blocks = len(subject.needles.owners)
     how = (
         f"for {blocks} blocks of clients' own data"
         if blocks
@@ -181,15 +181,14 @@ def _measure_residue(subject: Remains, _draws: Draws) -> Measurement:
     )
 
 
-def _faults_of(stack: Haystack, needles: tuple[Needles, ...]) -> Iterable[str]:
+def _faults_of(stack: Haystack, needles: Needles) -> Iterable[str]:
     owners: set[str] = set()
     for number, piece in enumerate(stack.read()):
         if number == 0 and stack.sealed and not _looks_sealed(piece):
             yield "bytes that are not encrypted"
         if not stack.sealed and _CLIENTS_FILE.search(piece):
             yield "a file of masks, votes or statistics"
-        for some in needles:
-            owners |= some.owners_in([piece])
+        owners |= needles.owners_in(piece)
     for owner in sorted(owners):
         yield f"data of {owner}"
 
@@ -206,7 +205,7 @@ def _looks_sealed(chunk: bytes) -> bool:
 
 
 def _plant_data(subject: Remains) -> Remains:
-    block = next((block for needles in subject.needles for block in needles.owners), None)
+    block = next(iter(subject.needles.owners), None)
     leak = b'{"__metadata__":{"kind":"pruning-masks"}}' if block is None else b"?" * 3 + block + b"?"
     stack = Haystack("a planted file", sealed=False, read=lambda: [leak])
     return replace(subject, haystacks=(*subject.haystacks, stack))

@@ -170,31 +170,31 @@ def test_what_the_cohort_agrees_on_is_no_residue(root):
 def test_a_copy_of_twice_the_width_is_found_at_any_offset(data, before, after, start):
     whole = data.tobytes()
     blocks = blocks_of(whole, 16)
-    needles = Needles(16, dict.fromkeys(blocks, "x"))
+    needles = Needles(dict.fromkeys(blocks, "x"))
     part = whole[start : start + 31]
     hay = before + part + after
-    assert needles.owners_in([hay]) == ({"x"} if any(block in hay for block in blocks) else frozenset())
+    assert needles.owners_in(hay) == ({"x"} if any(block in hay for block in blocks) else frozenset())
     aligned = whole[start - start % 16 :][:16]
     if len(part) == 31 and aligned != part[:16]:
         inside = whole[(start // 16 + 1) * 16 :][:16]
-        assert inside not in blocks or needles.owners_in([hay])
+        assert inside not in blocks or needles.owners_in(hay)
 
 
 def test_needles_are_few_and_none_is_found_in_noise():
     data = np.random.default_rng(1).bytes(32 * 20_000)
     blocks = blocks_of(data, 32)
     assert BLOCKS_OF_EACH <= len(blocks) < 2 * BLOCKS_OF_EACH
-    needles = Needles(32, dict.fromkeys(blocks, "x"))
-    assert not needles.owners_in([np.random.default_rng(2).bytes(2**20)])
-    assert needles.owners_in([data[1000:60_000]])
+    needles = Needles(dict.fromkeys(blocks, "x"))
+    assert not needles.owners_in(np.random.default_rng(2).bytes(2**20))
+    assert needles.owners_in(data[1000:60_000])
     assert blocks_of(bytes(1000) + b"\xff" * 1000, 32) == []
-    assert not Needles(32, {}).owners_in([data])
+    assert not Needles({}).owners_in(data)
 
 
 @pytest.mark.parametrize("piece", [b"", b"x" * 7, b"x" * 40])
 def test_short_haystacks(piece):
     stack = Haystack("x", sealed=False, read=lambda: [piece])
-    needles = (Needles(32, dict.fromkeys(blocks_of(bytes(range(64)), 32), "x")),)
+    needles = Needles(dict.fromkeys(blocks_of(bytes(range(64)), 32), "x"))
     assert not RESIDUE.measure(Remains((stack,), needles, ()), draws("")).refuted
 
 

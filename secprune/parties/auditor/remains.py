@@ -86,22 +86,20 @@ def _in_party(one: PartyDirectory, declaration: Declaration) -> Iterator[Haystac
             yield Haystack(where, sealed=False, read=partial(_pieces, path))
 
 
-def find_needles(task: Task, parties: Iterable[PartyDirectory]) -> tuple[Needles, ...]:
+def find_needles(task: Task, parties: Iterable[PartyDirectory]) -> Needles:
     """Blocks of what clients whose directories are at hand have derived from their notes, and of the notes.
 
     Raises:
         SecpruneError: such a file is damaged.
     """
-    binary: dict[bytes, str] = {}
-    text: dict[bytes, str] = {}
+    owners: dict[bytes, str] = {}
     for one in parties:
-        if one.party.role != "client":
-            continue
-        for data in _derived(one.path, task):
-            binary |= dict.fromkeys(blocks_of(data, _BINARY_WIDTH), one.party.name)
-        for data in _notes(one.path):
-            text |= dict.fromkeys(blocks_of(data, _TEXT_WIDTH), one.party.name)
-    return Needles(_BINARY_WIDTH, binary), Needles(_TEXT_WIDTH, text)
+        if one.party.role == "client":
+            for data in _derived(one.path, task):
+                owners |= dict.fromkeys(blocks_of(data, _BINARY_WIDTH), one.party.name)
+            for data in _notes(one.path):
+                owners |= dict.fromkeys(blocks_of(data, _TEXT_WIDTH), one.party.name)
+    return Needles(owners)
 
 
 def _derived(directory: Path, task: Task) -> Iterator[bytes]:
