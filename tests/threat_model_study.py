@@ -4,53 +4,20 @@ from __future__ import annotations
 
 from secprune.audit.check import CheckResult, Kind, Measurement, Verdict
 from secprune.audit.evidence import PartyFact, StudyFacts
+from secprune.parties.auditor.registry import CHECKS as REGISTRY
 from secprune.privacy.labels import PrivacyLabel
 
-PROOFS = {"share-view-exhaustive"}
-CONFORMANCE = {
-    "share-view",
-    "pairwise-view",
-    "bfv-view",
-    "randomness-source",
-    "hybrid-sealing",
-    "release-policy",
-    "model-pinned",
-    "row-sums",
-    "sensitivity",
-    "replace-one",
-    "noise-conformance",
-    "accounting",
-}
-RECORDS = {"declared-flows", "residue", "ledgers-agree", "cohort-size", "one-release"}
-ATTACKS = {"membership-share", "membership-dp"}
-BOUNDS = {"canary-bound"}
-ESTIMATES = {"gaussian-estimate"}
-WEAKNESSES = {
-    "all-aggregators",
-    "colluders-subtract",
-    "differencing",
-    "paired-votes",
-    "bfv-malleability",
-    "mask-inversion",
-    "membership-mask",
-    "membership-counts",
-    "membership-colluders",
-    "membership-square-sums",
-    "membership-count-noise",
-    "specialty-mask",
-    "specialty-dp",
-    "property-in-sum",
-    "unanimity",
-}
-KINDS = {
-    **dict.fromkeys(PROOFS, Kind.PROOF),
-    **dict.fromkeys(CONFORMANCE, Kind.CONFORMANCE),
-    **dict.fromkeys(RECORDS, Kind.RECORD),
-    **dict.fromkeys(ATTACKS | WEAKNESSES, Kind.ATTACK),
-    **dict.fromkeys(BOUNDS, Kind.LOWER_BOUND),
-    **dict.fromkeys(ESTIMATES, Kind.ESTIMATE),
-}
+KINDS = {check.id: check.kind for check in REGISTRY.values()}
 CHECKS = frozenset(KINDS)
+WEAKNESSES = {check.id for check in REGISTRY.values() if not check.mutations}
+
+
+def _promises(kind):
+    return {check for check, its in KINDS.items() if its is kind} - WEAKNESSES
+
+
+PROOFS, CONFORMANCE, RECORDS = map(_promises, (Kind.PROOF, Kind.CONFORMANCE, Kind.RECORD))
+ATTACKS, BOUNDS, ESTIMATES = map(_promises, (Kind.ATTACK, Kind.LOWER_BOUND, Kind.ESTIMATE))
 BEST = {Kind.PROOF: Verdict.PROVED, Kind.CONFORMANCE: Verdict.CONFORMS, Kind.RECORD: Verdict.CONFORMS}
 
 

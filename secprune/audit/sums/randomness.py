@@ -63,6 +63,10 @@ DECLARED: Mapping[tuple[str, str], str] = {
         "numpy.random.default_rng",
     ): "repeatable draws of audits, from a seed; nothing secret",
     (
+        "secprune.audit.guarantees.subject",
+        "numpy.random.default_rng",
+    ): "a mutation: noise of the wrong distribution, which a check has to notice",
+    (
         "secprune.pruning.agreement",
         "numpy.random.default_rng",
     ): "errors of a plan, from a public seed; nothing secret",
