@@ -58,10 +58,10 @@ def _flatten(label: str, value: Any) -> Iterator[tuple[str, str]]:
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _flatten(f"{label}: {key}".replace("_", " "), inner)
-    elif isinstance(value, list) and value and isinstance(value[0], dict):
+    elif isinstance(value, list | tuple) and value and isinstance(value[0], dict):
         for inner in value:
             yield label, "; ".join(str(part) for part in inner.values())
-    elif isinstance(value, list):
+    elif isinstance(value, list | tuple):
         yield label, ", ".join(str(part) for part in value) or "none"
     elif isinstance(value, bool):
         yield label, "yes" if value else "no"

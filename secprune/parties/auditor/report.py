@@ -21,7 +21,7 @@ from secprune.audit.evidence import Evidence
 from secprune.audit.transcript import opened
 from secprune.errors import ConfigurationError, LocalEnvironmentError, LocalMisuseError, SecpruneError
 from secprune.parties.auditor import attacks, guarantees, sums
-from secprune.parties.auditor.registry import ATTACKS, GUARANTEES
+from secprune.parties.auditor.registry import ATTACKS, CHECKS, GUARANTEES
 from secprune.parties.auditor.study import open_study, records_of
 from secprune.parties.config import PARTY_FILE, read_party_file
 from secprune.parties.progress import Progress, silent
@@ -114,10 +114,9 @@ def make_evidence(
     model = None if rehearsal is None else rehearsal.model or _model_at_hand(study)
     results: list[CheckResult] = []
     with tempfile.TemporaryDirectory() as scratch:
-        for plan in _plans(study, seed, Path(scratch), rehearsal, model):
-            for check, subject in plan:
-                results.append(_result(check, subject, seed))
-                progress("checks", len(results), 0)
+        for check, subject in plan_checks(study, seed, Path(scratch), rehearsal, model):
+            results.append(_result(check, subject, seed))
+            progress("checks", len(results), len(CHECKS))
     by_id = {result.check: result for result in results}
     return Evidence(
         facts=study.facts,
@@ -156,13 +155,22 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _plans(
-    study: Study, seed: int, scratch: Path, rehearsal: Rehearsal | None, model: Path | None
-) -> Iterator[Iterator[Planned] | list[Planned]]:
-    yield records_of(study)
-    yield _of_sums(study, seed, scratch)
-    yield _of_guarantees(study, rehearsal, model)
-    yield _of_attacks(study, rehearsal, model)
+def plan_checks(
+    study: Study, seed: int, scratch: Path, rehearsal: Rehearsal | None = None, model: Path | None = None
+) -> Iterator[Planned]:
+    """Every check that there is, each with its subject in this study or with why it has none.
+
+    Args:
+        study: from `open_study`.
+        seed: of keys and models that subjects are made of.
+        scratch: an empty directory, to be kept until all of them are run.
+        rehearsal: what to attack.
+        model: directory of the study's model; None if nothing is rehearsed.
+    """
+    yield from records_of(study)
+    yield from _of_sums(study, seed, scratch)
+    yield from _of_guarantees(study, rehearsal, model)
+    yield from _of_attacks(study, rehearsal, model)
 
 
 def _of_sums(study: Study, seed: int, scratch: Path) -> list[Planned]:
