@@ -13,6 +13,8 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from secprune.packing import Layout, PackedMatrix, row_sums, unpack
 from secprune.privacy.votes import are_noised, count_noise
 from secprune.protocols.bfv.terms import parameters_of
@@ -81,11 +83,15 @@ class Votes:
         """Counts of votes (see `Payload`)."""
         slab, rows = chunk.slab, chunk.end_row - chunk.first_row
         counts = unpack(total, base=slab.base, digits=slab.digits, rows=rows)
-        due = chunk.row_sum_targets(cohort_size)
-        is_sum = (due is None or (row_sums(total) == due).all()) and int(
-            counts.max()
-        ) <= cohort_size * self.most
-        return counts if is_sum else None
+        if int(counts.max()) > cohort_size * self.most:
+            return None
+        if slab.row_k is not None:
+            # Row by row, and the words as a whole: words alone do not show an excess that is a multiple of 2^64, and
+            # counters alone not one that went from a counter into the next.
+            right = counts.sum(axis=1, dtype=np.int64) == cohort_size * slab.row_k
+            if not right.all() or (row_sums(total) != chunk.row_sum_targets(cohort_size)).any():
+                return None
+        return counts
 
 
 @dataclass(frozen=True, slots=True)

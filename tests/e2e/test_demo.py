@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import secprune
 from safetensors.numpy import load_file
 from tiny_models import NOTES, make_checkpoint
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 KINDS = {"dense", "magnitude", "local_only", "federated"}
-
-
-def secprune(*arguments, check=True, cwd=None, **environment):
-    done = subprocess.run(
-        [sys.executable, "-m", "secprune_cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-    )
-    assert not check or done.returncode == 0, done.stderr
-    return done
 
 
 @pytest.fixture(scope="module")

@@ -100,6 +100,11 @@ class Population:
         """Documents of a specialty."""
         return self._by_specialty[name]
 
+    def holds(self, hospitals: int, documents: int) -> bool:
+        """Whether there are enough documents for `draw_world`."""
+        fewest = min(len(self.of_specialty(name)) for name in self.names)
+        return -(-hospitals // len(self.names)) * documents + 2 <= fewest
+
     def pooled(self, documents: Indices) -> list[Floats]:
         """Square-means over all tokens of these documents, each counted alike: (features,) of each input."""
         return [rows[documents].mean(axis=0) for rows in self.square_means]

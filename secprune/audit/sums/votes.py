@@ -57,6 +57,11 @@ class RowSums:
         share = np.frombuffer(draws.entropy(8 * words.size), "<u8").astype(np.uint64).reshape(words.shape)
         return self.fault(layout, [self.opened(chunk, part) for part in (share, words - share)])
 
+    def is_refused(self, words: Words, honest: Words) -> bool:
+        """Whether the coordinator refuses the sum of these words and everybody else's honest ones."""
+        total = words + np.uint64(self.clients - 1) * honest
+        return Votes().read(self.layout.chunks[0], total, cohort_size=self.clients) is None
+
 
 def _mask(rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     scores = rng.random((_ROWS, _COLUMNS))
@@ -65,27 +70,33 @@ def _mask(rng: np.random.Generator) -> npt.NDArray[np.uint8]:
 
 def _stuff(subject: RowSums, draws: Draws) -> Measurement:
     slab, rng = subject.layout.slabs[0], draws.numpy
-    refused = unnoticed = 0
+    refused = unnamed = unnoticed = 0
     for trial in range(_TRIALS):
         mask = _mask(rng)
-        refused += bool(subject.fault_of(pack(mask, base=slab.base, digits=slab.digits), draws))
+        honest = pack(mask, base=slab.base, digits=slab.digits)
+        refused += bool(subject.fault_of(honest, draws)) or subject.is_refused(honest.copy(), honest)
         if trial % 2:  # votes for everything in some rows
             mask[rng.choice(_ROWS, rng.integers(1, 4), replace=False)] = 1
         else:  # up to as many more votes as there are clients, each anywhere
             more = rng.integers(1, subject.clients + 1)
             np.add.at(mask, (rng.integers(_ROWS, size=more), rng.integers(_COLUMNS, size=more)), 1)
-        unnoticed += not subject.fault_of(pack(mask, base=slab.base, digits=slab.digits), draws)
+        stuffed = pack(mask, base=slab.base, digits=slab.digits)
+        if not subject.fault_of(stuffed, draws):
+            unnamed += 1
+            unnoticed += not subject.is_refused(stuffed, honest)
     if refused:
         says = f"{refused} of {_TRIALS} honest reports are refused."
     elif unnoticed:
         says = f"{unnoticed} of {_TRIALS} reports with more votes than a mask has are not noticed."
     else:
         says = (
-            f"All of {_TRIALS} reports with more votes than a mask has are noticed, and no honest one is refused. "
+            f"All of {_TRIALS} reports with more votes than a mask has are noticed, and no honest one is refused; {unnamed} of "
+            "them only in the sum, where nobody can say whose they were. "
             "What takes as many votes off as it adds in the same rows is another matter: see paired votes."
         )
     figures = (
         Figure(name="stuffed reports", value=_TRIALS),
+        Figure(name="of them noticed in the sum only", value=unnamed - unnoticed),
         Figure(name="of them not noticed", value=unnoticed),
         Figure(name="honest reports refused", value=refused),
     )

@@ -45,7 +45,7 @@ from secprune.privacy.grid import NORM
 from secprune.privacy.guarantee import noise_parties, round_variances
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from secprune.audit.check import Check
@@ -143,6 +143,11 @@ def make_bench(
     )
     square_means = tuple(np.stack([document[one.name] for document in found.documents]) for one in inputs)
     population = Population(inputs, square_means, tuple(specialties))
+    if not population.holds(4, Sizes().per_hospital):
+        raise LocalMisuseError(
+            "a rehearsal needs enough notes for four hospitals",
+            hint="give eight notes of each specialty, or more",
+        )
     rehearsal = Rehearsal.of(population, Pruner([one.weights for one in inputs], pruning))
     return Bench(rehearsal, _mechanism(task, found), pruning)
 
@@ -180,6 +185,21 @@ def _mechanism(task: Task, found: Rehearsed) -> Mechanism:
     )
 
 
+def _fitting(bench: Bench, sizes: Iterable[Size]) -> tuple[Size, ...]:
+    """Those for which there are enough documents."""
+    return tuple(size for size in sizes if bench.rehearsal.population.holds(size.hospitals, size.documents))
+
+
+def _numbers(bench: Bench, *documents: int) -> tuple[int, ...]:
+    """Those of which every specialty has more."""
+    return tuple(number for number in documents if bench.rehearsal.population.holds(1, number))
+
+
+def _several(bench: Bench) -> int:
+    """Documents of one of a few hospitals: eight, or as few as four hospitals can have."""
+    return next(number for number in (8, 4, 2, 1) if bench.rehearsal.population.holds(4, number))
+
+
 def attacks_on(task: Task, bench: Bench, sizes: Sizes | None = None) -> Iterator[tuple[Check[Any], Any]]:
     """All attacks of this study, each with its subject.
 
@@ -198,32 +218,34 @@ def attacks_on(task: Task, bench: Bench, sizes: Sizes | None = None) -> Iterator
 
 def _in_the_clear(bench: Bench, sizes: Sizes) -> Iterator[tuple[Check[Any], Any]]:
     rehearsal, trials = bench.rehearsal, sizes.trials(1)
-    yield MASK_INVERSION, Inverting(rehearsal, documents=(2, 8), trials=max(1, trials // 8))
+    yield MASK_INVERSION, Inverting(rehearsal, _numbers(bench, 2, 8), trials=max(1, trials // 8))
     yield (
         MEMBERSHIP_MASK,
         Tracing(
             rehearsal.population,
             mask_view(rehearsal),
             "a pruning mask in the clear",
-            tuple(Size(1, documents, trials) for documents in sizes.documents),
+            _fitting(bench, (Size(1, documents, trials) for documents in sizes.documents)),
         ),
     )
     yield (
         SPECIALTY_MASK,
-        Guessing(rehearsal, mask_view(rehearsal), (2, 8), _GUESSES, "a pruning mask in the clear"),
+        Guessing(
+            rehearsal, mask_view(rehearsal), _numbers(bench, 2, 8), _GUESSES, "a pruning mask in the clear"
+        ),
     )
 
 
 def _of_sums(bench: Bench, sizes: Sizes) -> Iterator[tuple[Check[Any], Any]]:
     rehearsal, each = bench.rehearsal, sizes.per_hospital
-    largest = sizes.hospitals[-1]
+    sums = _fitting(bench, (Size(n, each, sizes.trials(n)) for n in sizes.hospitals))
     yield (
         MEMBERSHIP_COUNTS,
         Tracing(
             rehearsal.population,
             counts_view(rehearsal),
             "the summed counts",
-            tuple(Size(n, each, sizes.trials(n)) for n in sizes.hospitals),
+            sums,
         ),
     )
     yield (
@@ -232,7 +254,7 @@ def _of_sums(bench: Bench, sizes: Sizes) -> Iterator[tuple[Check[Any], Any]]:
             rehearsal.population,
             colluders_view(rehearsal),
             "the summed counts less the votes of all other hospitals",
-            (Size(4, each, sizes.trials(4)),),
+            _fitting(bench, (Size(4, each, sizes.trials(4)),)),
             first_only=True,
         ),
     )
@@ -242,16 +264,16 @@ def _of_sums(bench: Bench, sizes: Sizes) -> Iterator[tuple[Check[Any], Any]]:
             rehearsal.population,
             square_sums_view(rehearsal),
             "the exact sum of statistics",
-            tuple(Size(n, each, sizes.trials(n)) for n in (4, largest)),
+            sums,
         ),
     )
     variances = (Fraction(4), Fraction(64))
     yield (
         MEMBERSHIP_COUNT_NOISE,
-        NoisedVotes(rehearsal, variances, discrete_gaussian, documents=8, trials=max(8, sizes.trials(4))),
+        NoisedVotes(rehearsal, variances, discrete_gaussian, _several(bench), trials=max(8, sizes.trials(4))),
     )
-    yield PROPERTY_IN_SUM, Picking(rehearsal, (2, 4), documents=8, trials=max(8, sizes.trials(4)))
-    yield UNANIMITY, Agreeing(rehearsal, largest, each)
+    yield PROPERTY_IN_SUM, Picking(rehearsal, (2, 4), _several(bench), trials=max(8, sizes.trials(4)))
+    yield UNANIMITY, Agreeing(rehearsal, sums[-1].hospitals, each)
 
 
 def _share(task: Task, bench: Bench, sizes: Sizes) -> Guarded:
@@ -271,7 +293,7 @@ def _share(task: Task, bench: Bench, sizes: Sizes) -> Guarded:
 
 
 def _protected(task: Task, bench: Bench, sizes: Sizes) -> Iterator[tuple[Check[Any], Any]]:
-    rehearsal, mechanism, each = bench.rehearsal, bench.mechanism, 8
+    rehearsal, mechanism, each = bench.rehearsal, bench.mechanism, _several(bench)
     own = task.privacy.patients is not UNSET
     whose = (
         "under this study's noise"
@@ -308,5 +330,11 @@ def _protected(task: Task, bench: Bench, sizes: Sizes) -> Iterator[tuple[Check[A
         )
     yield (
         SPECIALTY_DP,
-        Guessing(rehearsal, released_mask_view(rehearsal, mechanism), (8, 32), _GUESSES, f"masks {whose}"),
+        Guessing(
+            rehearsal,
+            released_mask_view(rehearsal, mechanism),
+            _numbers(bench, 2, 8, 32),
+            _GUESSES,
+            f"masks {whose}",
+        ),
     )

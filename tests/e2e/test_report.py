@@ -1,0 +1,192 @@
+"""`secprune auditor report` and `verify` as an auditor runs them, on a finished demo of a tiny model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from command_line import secprune
+from tiny_models import NOTES, make_checkpoint
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    root = tmp_path_factory.mktemp("audited")
+    model, data = make_checkpoint(root / "tiny", "llama", seed=1), root / "data"
+    data.mkdir()
+    for index in range(3):
+        (data / f"ward-{index}.txt").write_text("\n\n".join(NOTES[index * 13 : index * 13 + 13]))
+    demo = ("demo", "--model", model, "--data", data, "--sequence-length", 16)
+    secprune(*demo, "--out", root / "study")
+    secprune(*demo, "--out", root / "cleartext", "--protocol", "cleartext")
+    return root
+
+
+@pytest.fixture(scope="module")
+def report(study):
+    out = study / "report"
+    done = secprune(
+        "auditor",
+        "report",
+        "--study",
+        study / "study",
+        "--out",
+        out,
+        "--rehearse",
+        "--notes",
+        study / "data",
+        "--seed",
+        5,
+        "--json",
+    )
+    return out, json.loads(done.stdout)
+
+
+def evidence_of(out):
+    return json.loads((out / "evidence.json").read_text())
+
+
+def test_a_sound_study_has_no_refuted_claim(report):
+    out, result = report
+    assert result["refuted"] == []
+    assert result["seed"] == 5
+    assert result["claims"]["PROVED"] >= 1
+    assert {"TM03-B1", "TM04-B1"} <= set(result["breaks"])
+    found = {check["check"]: check for check in evidence_of(out)["results"]}
+    assert found["membership-share"]["verdict"] in {
+        "NOT REFUTED",
+        "NO POWER",
+    }  # the model is a tiny random one
+    assert found["declared-flows"]["verdict"] == "CONFORMS"
+    assert found["residue"]["verdict"] == "CONFORMS"
+    assert found["bfv-view"]["verdict"] == "NOT RUN"
+    assert all(check["why"] for check in found.values() if check["verdict"] == "NOT RUN")
+    html = (out / "report.html").read_text()
+    assert "first 2 of 2 decoder blocks" in html.replace("\n", " ")
+
+
+def test_nothing_of_a_note_or_mask_is_in_the_evidence(report):
+    out, _ = report
+    text = (out / "evidence.json").read_text() + (out / "report.html").read_text()
+    assert not [note for note in NOTES if note[:30] in text]
+    assert (out / "identity.key").stat().st_mode & 0o077 == 0
+
+
+def test_evidence_is_verified_offline_and_with_the_study(study, report):
+    out, result = report
+    alone = json.loads(secprune("auditor", "verify", "--evidence", out, "--json").stdout)
+    assert (alone["fingerprint"], alone["repeated"]) == (result["fingerprint"], [])
+    again = secprune("auditor", "verify", "--evidence", out, "--study", study / "study", "--json")
+    assert {"share-view", "share-view-exhaustive", "row-sums"} <= set(json.loads(again.stdout)["repeated"])
+
+
+@pytest.mark.parametrize("file", ["evidence.json", "report.html"])
+def test_a_changed_file_is_found(report, tmp_path, file):
+    out = shutil.copytree(report[0], tmp_path / "report")
+    (out / file).write_text((out / file).read_text().replace("CONFORMS", "PROVED", 1))
+    done = secprune("auditor", "verify", "--evidence", out, check=False)
+    assert done.returncode == 4
+    assert f"{file} was changed after it was signed" in " ".join(done.stderr.split())
+
+
+def test_a_signed_lie_is_found(report, tmp_path):
+    """An auditor who writes a better verdict than its own measurements give, and signs that."""
+    from msgspec import json as msgjson
+    from msgspec import structs
+
+    from secprune.audit.check import Verdict
+    from secprune.audit.evidence import Evidence
+    from secprune.parties.auditor.bundle import write_bundle
+    from secprune.storage.keyfile import read_identity
+
+    out, _ = report
+    evidence = msgjson.decode((out / "evidence.json").read_bytes(), type=Evidence)
+    first = next(r for r in evidence.results if r.verdict is Verdict.CONFORMS)
+    better = tuple(structs.replace(r, verdict=Verdict.PROVED) if r is first else r for r in evidence.results)
+    identity, card = read_identity(out / "identity.key")
+    tmp_path.chmod(0o700)
+    write_bundle(tmp_path, structs.replace(evidence, results=better), "<html>", identity=identity, card=card)
+    done = secprune("auditor", "verify", "--evidence", tmp_path, check=False)
+    assert done.returncode == 4
+    assert f"{first.check} says PROVED, its measurements say CONFORMS" in " ".join(done.stderr.split())
+
+
+def test_a_study_in_the_clear_is_refuted_and_reported_all_the_same(study, tmp_path):
+    done = secprune(
+        "auditor", "report", "--study", study / "cleartext", "--out", tmp_path / "out", check=False
+    )
+    assert done.returncode == 7
+    assert "claim refuted" in done.stderr
+    found = {check["check"]: check for check in evidence_of(tmp_path / "out")["results"]}
+    assert found["share-view"]["verdict"] == "REFUTED"
+    assert (tmp_path / "out" / "report.html").stat().st_size > 10_000
+
+
+def test_a_planted_leak_is_found(study, tmp_path):
+    planted = shutil.copytree(study / "study", tmp_path / "study")
+    mask = next((planted / "ward-0").glob("tasks/*/round-000/pruning-masks.safetensors"))
+    (planted / "aggregator-1" / "tasks").mkdir(exist_ok=True)
+    shutil.copy(mask, planted / "aggregator-1" / "tasks" / "cache.bin")
+    done = secprune("auditor", "report", "--study", planted, "--out", tmp_path / "out", check=False)
+    assert done.returncode == 7
+    found = {check["check"]: check for check in evidence_of(tmp_path / "out")["results"]}
+    assert found["residue"]["verdict"] == "REFUTED"
+    assert "aggregator-1" in found["residue"]["measurement"]["says"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("report", "--study", ".", "--out", "new"), 2, "there is no study in ."),
+        (("verify", "--evidence", "."), 2, "there is no evidence in ."),
+        (("verify",), 2, "name either ledgers with --task, or --evidence"),
+        (("report", "--study", "STUDY", "--out", "."), 2, "is not empty"),
+        (("report", "--study", "STUDY", "--out", "new", "--threat-model", "note.txt"), 3, "note.txt"),
+        (("report", "--study", "STUDY", "--out", "new", "--keys", "."), 6, "cannot read the identity keys"),
+    ],
+)
+def test_bad_requests_end_in_a_message(study, tmp_path, arguments, code, message):
+    (tmp_path / "note.txt").write_text("not TOML")
+    words = [str(study / "study") if word == "STUDY" else word for word in arguments]
+    done = secprune("auditor", *words, check=False, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert message in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+def test_threat_models_are_exported_and_a_consortiums_own_is_judged(study, tmp_path):
+    secprune("auditor", "threats", "--owasp", tmp_path / "owasp.json")
+    assert "TM13" in (tmp_path / "owasp.json").read_text()
+    own = tmp_path / "own.toml"
+    own.write_text("""
+id = "TM90"
+title = "A curious cleaner"
+sees = ["sealed chunk"]
+non_claims = ["Who took part."]
+[adversary]
+corrupts = "whoever reads the exchange's disk"
+behaviour = "semi-honest"
+knows = []
+[[claims]]
+id = "TM90-C1"
+text = "What lies there is sealed."
+property = "sealing"
+strength = "conformance"
+linddun = ["Data disclosure"]
+checks = ["residue"]
+""")
+    done = secprune(
+        "auditor",
+        "report",
+        "--study",
+        study / "study",
+        "--out",
+        tmp_path / "out",
+        "--threat-model",
+        own,
+        "--json",
+    )
+    assert json.loads(done.stdout)["refuted"] == []
+    models = {model["id"]: model for model in evidence_of(tmp_path / "out")["models"]}
+    assert (models["TM90"]["source"], models["TM90"]["claims"][0]["status"]) == ("own.toml", "CONFORMS")
