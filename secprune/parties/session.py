@@ -70,6 +70,7 @@ from secprune.parties.config import (
     check_workers,
     read_party_file,
 )
+from secprune.parties.recording import RecordingExchange
 from secprune.privacy.guarantee import check_claims
 from secprune.protocols.api import Round
 from secprune.storage.journal import Journal, Outgoing
@@ -441,7 +442,7 @@ def open_session(directory: Path, role: Role, *, exclusive: bool = True) -> Iter
             directory / JOURNAL_FILE, task_id=round_.task_id, round_index=round_.index, party=card.name
         )
         try:
-            exchange = open_exchange(config.exchange, base=directory)
+            exchange = RecordingExchange(open_exchange(config.exchange, base=directory), journal)
             signature = read_bytes(_signature_file(directory / config.task), what="the task's signature")
             yield Session(directory, config, card, identity, task, round_, exchange, journal, signature)
             exchange.flush()  # chunks that were sent again with no message after them

@@ -14,9 +14,11 @@ import msgspec
 from msgspec import Struct
 
 from secprune.compute.api import Work
+from secprune.crypto.seal import TAG_BYTES
 from secprune.errors import LocalEnvironmentError
 from secprune.exchange.api import Topic
 from secprune.exchange.directory import open_exchange
+from secprune.packing import WORD_BYTES
 from secprune.parties.session import PHASE_OF, REPORT_OF
 from secprune.protocols.api import Round
 from secprune.task import Task
@@ -126,6 +128,8 @@ def write_shards(
 ) -> tuple[str, ...]:
     """The digests of all chunks that a function writes, in order; what is still in the exchange is not made again.
 
+    They are recorded here: other processes have put some of them.
+
     Args:
         session: as `run_shards` takes it, and so `purpose`, `function`, `arguments` and `done`.
         purpose: likewise.
@@ -143,7 +147,10 @@ def write_shards(
         is_intact=lambda result: session.are_there(_split_digests(result)),
         done=done,
     )
-    return tuple(digest for result in written for digest in _split_digests(result))
+    digests = tuple(digest for result in written for digest in _split_digests(result))
+    sizes = (chunk.words * WORD_BYTES + TAG_BYTES for chunk in session.round.layout.chunks)
+    session.journal.record_chunks(zip(digests, sizes, strict=True))
+    return digests
 
 
 def forget_shards(session: Session, purpose: str) -> None:

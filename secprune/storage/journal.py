@@ -22,7 +22,7 @@ from secprune.ids import sha256
 from secprune.storage import budget, ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from fractions import Fraction
     from pathlib import Path
 
@@ -34,6 +34,7 @@ CREATE TABLE IF NOT EXISTS outbox (task TEXT, round INTEGER, phase TEXT, subject
     PRIMARY KEY (task, round, phase, subject));
 CREATE TABLE IF NOT EXISTS chunk (task TEXT, round INTEGER, phase TEXT, subject TEXT, place INTEGER,
     data BLOB NOT NULL, PRIMARY KEY (task, round, phase, subject, place));
+CREATE TABLE IF NOT EXISTS sent_chunk (task TEXT, digest TEXT, size INTEGER NOT NULL, PRIMARY KEY (task, digest));
 CREATE TABLE IF NOT EXISTS inbox (task TEXT, round INTEGER, phase TEXT, sender TEXT, subject TEXT,
     digest TEXT NOT NULL, PRIMARY KEY (task, round, phase, sender, subject));
 CREATE TABLE IF NOT EXISTS row_sums (task TEXT, round INTEGER, report TEXT, value BLOB NOT NULL,
@@ -188,6 +189,19 @@ class Journal:
                 with _database_errors():
                     row = self._db.execute("SELECT data FROM chunk WHERE rowid = ?", (number,)).fetchone()
                 yield number, bytes(row[0])
+
+    def record_chunks(self, chunks: Iterable[tuple[str, int]]) -> None:
+        """Record digest and size of chunks that left this party, of any round of this task; each once."""
+        task_id = self._key[0]
+        with self._transaction() as db:
+            rows = ((task_id, digest, size) for digest, size in chunks)
+            db.executemany("INSERT OR IGNORE INTO sent_chunk VALUES (?, ?, ?)", rows)
+
+    def recorded_chunks(self) -> dict[str, int]:
+        """Sizes of all chunks that left this party in any round of this task, by digest."""
+        query = "SELECT digest, size FROM sent_chunk WHERE task = ?"
+        with _database_errors():
+            return dict(self._db.execute(query, self._key[:1]).fetchall())
 
     def first_seen(self, phase: str, sender: str, subject: str, digest: str, *, size: int = 0) -> str:
         """Record a peer's message of `size` bytes unless there is one; the digest of the one that stands."""
