@@ -17,7 +17,9 @@ from secprune.crypto.envelope import open_envelope
 from secprune.errors import LocalMisuseError
 from secprune.exchange.api import Phase, Topic
 from secprune.exchange.directory import DirectoryExchange
+from secprune.exchange.layout import topic_folder
 from secprune.messages.pairwise import KeyAdvert, MaskedReport, ShareBundle
+from secprune.parties.one_task import study_topic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,9 +106,9 @@ class Watch:
 
     def make_window(self, window: Path, unseen: Phase) -> None:
         """Make a directory that looks like the exchange, but never shows messages of one kind."""
-        place = f"messages/{self._task.task_id.removeprefix('sha256:')}/0"
-        shared = ["chunks", *(f"{place}/{phase}" for phase in get_args(Phase) if phase != unseen)]
-        (window / place).mkdir(parents=True)
-        for name in shared:
+        topics = [Topic(self._task.task_id, 0, phase) for phase in get_args(Phase) if phase != unseen]
+        places = [topic_folder(topic).rstrip("/") for topic in (*topics, study_topic(self._task))]
+        for name in ("chunks", *places):
             (self._root / name).mkdir(parents=True, exist_ok=True)
+            (window / name).parent.mkdir(parents=True, exist_ok=True)
             (window / name).symlink_to(self._root / name, target_is_directory=True)
