@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from secprune.packing import Chunk, Words
     from secprune.parties.session import Session
+    from secprune.protocols.api import Round
+    from secprune.task import Task
     from secprune.vectors import Limbs
 
 MASKS_FILE = "pruning-masks.safetensors"
@@ -69,10 +71,15 @@ class ReportWords(Protocol):
 
 
 def contents_of(session: Session) -> Contents:
-    """What reports of this task are made of."""
-    if session.task.privacy.payload == "square-sums":
+    """What reports of this session's task are made of."""
+    return contents_for(session.task)
+
+
+def contents_for(task: Task) -> Contents:
+    """What reports of a task are made of."""
+    if task.privacy.payload == "square-sums":
         return _STATISTICS
-    return _MASKS if session.task.privacy.mechanism != "count-noise" else _NOISY_VOTES
+    return _MASKS if task.privacy.mechanism != "count-noise" else _NOISY_VOTES
 
 
 def report_is_ready(session: Session) -> bool:
@@ -103,10 +110,14 @@ def open_report(session: Session) -> ReportWords:
     Raises:
         LocalMisuseError: the file is of another task, or does not have the form of this one.
     """
-    path, round_ = _path(session), session.round
+    return open_report_file(_path(session), session.round)
+
+
+def open_report_file(path: Path, round_: Round) -> ReportWords:
+    """Start reading a file that a report of a round is made of; raises as `open_report` does."""
     if isinstance(round_.payload, Vectors):
-        return _VectorWords(path, StatisticsFile(path, session.task), round_.payload.limbs)
-    if noise := count_noise(session.task):
+        return _VectorWords(path, StatisticsFile(path, round_.task), round_.payload.limbs)
+    if noise := count_noise(round_.task):
         votes = NoisyVotesFile(path, round_.matrices, noise, task_id=round_.task_id)
         return _NoisyWords(path, votes)
     return _MaskWords(path, MaskFile(path, round_.matrices, task_id=round_.task_id))

@@ -1,0 +1,1 @@
+"""The auditor: what there is of a study, read without writing into it."""
