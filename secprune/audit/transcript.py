@@ -109,17 +109,6 @@ class Transcript:
     missing: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Named:
-    """A chunk that a message names, and for whom."""
-
-    sender: str
-    phase: str
-    receiver: str
-    digest: str
-    round: int
-
-
 def named_chunks(message: object) -> Iterator[tuple[str, str]]:
     """Receiver and digest of every chunk that a message names; EVERYBODY where the chunk is not sealed."""
     match message:
@@ -186,35 +175,36 @@ def make_transcript(
     there = {one.digest for one in posted}
     committed = [one for record in records for one in record.messages if one.digest not in there]
 
-    sent: list[Sent] = []
-    named: list[_Named] = []
-    by_sender: dict[str, set[str]] = {}
+    sent: set[Sent] = set()
+    named: set[str] = set()
     for one in (*posted, *committed):
-        found = opened(task, one, phases)
-        if found is None:
-            sent.append(Sent(UNKNOWN, FOREIGN, EVERYBODY, len(one.envelope), one.digest, one.round))
-            continue
-        sender, message = found
-        sent.append(Sent(sender, one.phase, EVERYBODY, len(one.envelope), one.digest, one.round))
-        if one.phase != "tasks":  # the coordinator's signature is posted by everybody
-            by_sender.setdefault(sender, set()).add(one.digest)
+        sender, message = opened(task, one, phases) or (UNKNOWN, None)
+        artefact = FOREIGN if message is None else one.phase
+        sent.add(Sent(sender, artefact, EVERYBODY, len(one.envelope), one.digest, one.round))
         for receiver, digest in named_chunks(message):
-            named.append(_Named(sender, one.phase, receiver, digest, one.round))
-    for chunk in named:
-        artefact, size = f"{chunk.phase} chunks", sizes.get(chunk.digest, 0)
-        sent.append(Sent(chunk.sender, artefact, chunk.receiver, size, chunk.digest, chunk.round))
-        by_sender.setdefault(chunk.sender, set()).add(chunk.digest)
-    nameless = {*chunks, *recorded} - {chunk.digest for chunk in named}
-    sent += (Sent(recorded.get(d, UNKNOWN), UNNAMED, UNKNOWN, sizes[d], d, None) for d in nameless)
-
-    known = {record.party: {*record.chunks, *(m.digest for m in record.messages)} for record in records}
-    unrecorded = {d for party, own in known.items() for d in by_sender.get(party, set()) - own}
-    unrecorded |= {d for record in records for d, size in record.chunks.items() if sizes[d] != size}
-    missing = {one.digest for one in committed} | ({*recorded} | {chunk.digest for chunk in named}) - {
-        *chunks
-    }
-    order = sorted(
-        set(sent),
-        key=lambda s: (s.sender, -1 if s.round is None else s.round, s.artefact, s.receiver, s.digest),
+            named.add(digest)
+            size = sizes.get(digest, 0)
+            sent.add(Sent(sender, f"{one.phase} chunks", receiver, size, digest, one.round))
+    for digest in {*chunks, *recorded} - named:
+        sent.add(Sent(recorded.get(digest, UNKNOWN), UNNAMED, UNKNOWN, sizes[digest], digest, None))
+    return Transcript(
+        sent=tuple(sorted(sent, key=_order)),
+        unrecorded=tuple(sorted(set(_unrecorded(sent, sizes, records)))),
+        missing=tuple(sorted({one.digest for one in committed} | ({*recorded} | named) - {*chunks})),
     )
-    return Transcript(tuple(order), tuple(sorted(unrecorded)), tuple(sorted(missing)))
+
+
+def _order(one: Sent) -> tuple[str, int, str, str, str]:
+    return one.sender, -1 if one.round is None else one.round, one.artefact, one.receiver, one.digest
+
+
+def _unrecorded(
+    sent: Iterable[Sent], sizes: Mapping[str, int], records: Sequence[PartyRecord]
+) -> Iterator[str]:
+    own = {record.party: {*record.chunks, *(one.digest for one in record.messages)} for record in records}
+    for one in sent:
+        # The coordinator's signature on the task is posted by everybody.
+        if one.sender in own and one.artefact != "tasks" and one.digest not in own[one.sender]:
+            yield one.digest
+    for record in records:
+        yield from (digest for digest, size in record.chunks.items() if sizes[digest] != size)

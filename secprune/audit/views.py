@@ -85,8 +85,8 @@ class View(Struct, frozen=True, kw_only=True):
 
 
 def roles_of(task: Task) -> dict[str, str]:
-    """Roles of all that a transcript can name."""
-    return {party.name: party.role for party in task.parties} | {EVERYBODY: EVERYBODY, UNKNOWN: UNKNOWN}
+    """Roles of all that are known."""
+    return {party.name: party.role for party in task.parties} | {EVERYBODY: EVERYBODY}
 
 
 def make_flows(
@@ -96,23 +96,26 @@ def make_flows(
 
     Args:
         sent: the transcript.
-        roles: by name, see `roles_of`.
+        roles: by name, see `roles_of`; of others it is UNKNOWN, as of a receiver that somebody has made up.
         declares: whether threat models declare (role of the sender, role of the receiver, artefact).
     """
     sums = _sums(((one.sender, one.receiver, one.artefact), one.size) for one in sent)
-    return tuple(
-        Flow(
-            sender=sender,
-            sender_role=roles[sender],
-            receiver=receiver,
-            receiver_role=roles[receiver],
-            artefact=artefact,
-            count=count,
-            bytes=size,
-            declared=declares(roles[sender], roles[receiver], artefact),
+    found = []
+    for (sender, receiver, artefact), (count, size) in sums.items():
+        sender_role, receiver_role = roles.get(sender, UNKNOWN), roles.get(receiver, UNKNOWN)
+        found.append(
+            Flow(
+                sender=sender,
+                sender_role=sender_role,
+                receiver=receiver,
+                receiver_role=receiver_role,
+                artefact=artefact,
+                count=count,
+                bytes=size,
+                declared=declares(sender_role, receiver_role, artefact),
+            )
         )
-        for (sender, receiver, artefact), (count, size) in sums.items()
-    )
+    return tuple(found)
 
 
 def make_view(sent: Iterable[Sent], corrupted: Collection[str], *, exchange: bool) -> View:

@@ -18,10 +18,10 @@ from secprune.audit.transcript import (
     make_transcript,
     named_chunks,
 )
-from secprune.crypto.envelope import open_envelope
+from secprune.crypto.envelope import open_envelope, sign
 from secprune.exchange.api import Topic
 from secprune.ids import sha256
-from secprune.messages.types import CloseRound, Report
+from secprune.messages.types import CloseRound, Report, SealedKey
 from secprune.parties.auditor.directories import read_exchange
 from secprune.parties.auditor.study import open_study
 from secprune.parties.session import PHASE_OF, open_session
@@ -106,6 +106,15 @@ def test_a_chunk_that_no_message_names(study):
     assert sent(study, artefact=UNNAMED) == [Sent(UNKNOWN, UNNAMED, UNKNOWN, 4, digest, None)]
 
 
+@pytest.mark.parametrize("name", ["ab/notes.txt", "notes.txt", f"cd/{64 * 'a'}", f"aa/{64 * 'a'}"])
+def test_other_files_where_chunks_lie(study, name):
+    path = study.exchange / "chunks" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"leak")
+    (one,) = sent(study, artefact=UNNAMED)
+    assert (one.sender, one.size) == (UNKNOWN, 4)
+
+
 def test_a_chunk_of_another_size_than_was_recorded(study):
     digest = next(iter(recorded(study, "clinic-0")))
     (study.exchange / "chunks" / digest[7:9] / digest[7:]).write_bytes(b"altered")
@@ -122,8 +131,6 @@ def test_what_is_taken_away_or_not_posted_yet_is_missing(study):
 
 
 def test_who_posts_without_recording_is_found(study):
-    from secprune.crypto.envelope import sign
-
     message = CloseRound(task_id=study.task.task_id, round=0)
     envelope = sign(message, signer="hq", identity=study.identities["hq"])
     with open_session(study.root / "hq", "coordinator") as session:
@@ -132,6 +139,18 @@ def test_who_posts_without_recording_is_found(study):
     assert sent(study, artefact="close") == [
         Sent("hq", "close", EVERYBODY, len(envelope), sha256(envelope), 0)
     ]
+
+
+def test_a_receiver_that_somebody_made_up(study):
+    digest = sha256(b"leak")
+    key = SealedKey(receiver="somebody", sealed=b"")
+    message = Report(task_id=study.task.task_id, round=0, keys=(key,), chunks=(digest,))
+    envelope = sign(message, signer="clinic-0", identity=study.identities["clinic-0"])
+    with open_session(study.root / "clinic-0", "client") as session:
+        session.exchange.put_chunk(b"leak")
+        session.exchange.post(Topic(study.task.task_id, 0, "reports"), envelope)
+    (flow,) = [flow for flow in opened(study).flows if not flow.declared]
+    assert (flow.sender, flow.receiver, flow.receiver_role) == ("clinic-0", "somebody", UNKNOWN)
 
 
 @pytest.mark.parametrize("place", ["votes", "1/reports", "elsewhere"])

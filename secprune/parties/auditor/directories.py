@@ -20,7 +20,7 @@ from secprune.audit.views import StoredFile
 from secprune.crypto.envelope import MAX_ENVELOPE_BYTES, sign
 from secprune.exchange.api import Topic
 from secprune.exchange.layout import chunk_key, topic_folder
-from secprune.files import environment_errors, read_bytes
+from secprune.files import environment_errors, file_digest, read_bytes
 from secprune.ids import sha256
 from secprune.messages.ledger import LedgerExport
 from secprune.parties.config import IDENTITY_FILE, JOURNAL_FILE, PARTY_FILE
@@ -61,7 +61,7 @@ class ExchangeDirectory:
     Attributes:
         path: where.
         posted: all that lies where messages lie, whoever has put it there.
-        chunks: sizes of all chunks, by digest; a file that is not what its name says has another name here.
+        chunks: sizes of all that lies where chunks lie, by digest.
     """
 
     path: Path
@@ -88,7 +88,8 @@ def stored_files(root: Path, *, party: str, role: str) -> Iterator[StoredFile]:
 def read_exchange(root: Path, task: Task) -> ExchangeDirectory:
     """Read the exchange of a task.
 
-    Chunks are known by their names and sizes here; what is in them is read by the check `residue`.
+    Chunks are known by their names and sizes here, if they have the name of one; what is in them is read by the check
+    `residue`.
     """
     posted, chunks = [], {}
     folders = {
@@ -98,8 +99,10 @@ def read_exchange(root: Path, task: Task) -> ExchangeDirectory:
         match path.relative_to(root).parts:
             case ("messages", folder, index, phase, name):
                 posted.append(_posted(path, index if folder in folders else "", phase, name))
-            case ("chunks", _, name) if path == root / chunk_key(f"sha256:{name}"):
-                chunks[f"sha256:{name}"] = path.stat().st_size
+            case ("chunks", *_, name):
+                digest = f"sha256:{name}"
+                known = path == root / chunk_key(digest)
+                chunks[digest if known else file_digest(path)] = path.stat().st_size
     return ExchangeDirectory(root, tuple(posted), chunks)
 
 
