@@ -18,11 +18,16 @@ import numpy.typing as npt
 from secprune.audit.check import Curve, Figure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 Scores = npt.NDArray[np.float64]
 Trial = tuple[Scores, Scores]
 """Scores of one trial: of members, of others."""
+
+Floats = npt.NDArray[np.float64]
+
+_WHOLE_TRIALS = 8
+_ROUNDING = 1e-9
 
 FALSE_POSITIVES = 0.01
 """At which true positives are given."""
@@ -30,19 +35,13 @@ FALSE_POSITIVES = 0.01
 
 def auc(members: Scores, others: Scores) -> float:
     """Probability that a member scores above another, ties one half."""
-    if not members.size or not others.size:
-        raise ValueError("no score of a member, or of another")
-    ordered = np.sort(others)
-    below = np.searchsorted(ordered, members, side="left")
-    level = np.searchsorted(ordered, members, side="right") - below
-    return float((below + level / 2).mean() / others.size)
+    return float(_auc(members, others, np.ones((1, members.size)), np.ones((1, others.size)))[0])
 
 
 def true_positives(members: Scores, others: Scores, *, at: float = FALSE_POSITIVES) -> float:
     """Share of members above a threshold that a share `at` of others, or less, is above."""
-    allowed = int(np.floor(at * others.size))
-    threshold = np.sort(others)[::-1][allowed] if allowed < others.size else -np.inf
-    return float((members > threshold).mean())
+    every = np.ones((1, members.size)), np.ones((1, others.size))
+    return float(_true_positives(members, others, *every, at=at)[0])
 
 
 def roc(name: str, members: Scores, others: Scores, *, points: int = 200) -> Curve:
@@ -67,42 +66,75 @@ def pooled(trials: Sequence[Trial]) -> Trial:
 
 
 def rates(trials: Sequence[Trial], rng: np.random.Generator, *, resamples: int = 1000) -> tuple[Figure, ...]:
-    """AUC and TPR at 1% FPR over all trials, with 95% intervals.
+    """AUC and TPR at 1% FPR of the pooled scores, with percentile bootstrap intervals.
 
     With eight trials or more, whole trials are drawn again; with fewer, members and others within each.
-    """
-    whole = len(trials) >= 8
-    return (
-        interval("AUC", auc, trials, rng, resamples=resamples, whole=whole),
-        interval("TPR at 1% FPR", true_positives, trials, rng, resamples=resamples, whole=whole),
-    )
-
-
-def interval(
-    name: str,
-    statistic: Callable[[Scores, Scores], float],
-    trials: Sequence[Trial],
-    rng: np.random.Generator,
-    *,
-    resamples: int = 1000,
-    whole: bool = False,
-) -> Figure:
-    """A statistic of the pooled scores, and its percentile bootstrap interval.
 
     Args:
-        name: of the figure.
-        statistic: of scores of members and others.
         trials: one or more.
         rng: to draw again with.
         resamples: how often.
-        whole: whether trials are drawn, or scores within them.
     """
+    members, others = pooled(trials)
+    drawn = _drawn(trials, rng, resamples)
     found = []
-    for _ in range(resamples):
-        if whole:
-            drawn = [trials[i] for i in rng.integers(0, len(trials), len(trials))]
-        else:
-            drawn = [(rng.choice(a, a.size), rng.choice(b, b.size)) for a, b in trials]
-        found.append(statistic(*pooled(drawn)))
-    low, high = np.quantile(found, [0.025, 0.975])
-    return Figure(name=name, value=statistic(*pooled(trials)), low=float(low), high=float(high))
+    for name, value, again in (
+        ("AUC", auc(members, others), _auc(members, others, *drawn)),
+        ("TPR at 1% FPR", true_positives(members, others), _true_positives(members, others, *drawn)),
+    ):
+        low, high = np.quantile(again, [0.025, 0.975])
+        found.append(Figure(name=name, value=value, low=float(low), high=float(high)))
+    return tuple(found)
+
+
+def _drawn(trials: Sequence[Trial], rng: np.random.Generator, resamples: int) -> tuple[Floats, Floats]:
+    """How often each score was drawn: (resamples, members) and (resamples, others)."""
+    sizes = [np.array([one[kind].size for one in trials]) for kind in (0, 1)]
+    if len(trials) >= _WHOLE_TRIALS:
+        often = rng.multinomial(len(trials), np.full(len(trials), 1 / len(trials)), resamples)
+        members, others = (np.repeat(often, size, axis=1) for size in sizes)
+    else:
+        members, others = (
+            np.concatenate([rng.multinomial(n, np.full(n, 1 / n), resamples) for n in size], axis=1)
+            for size in sizes
+        )
+    return members.astype(np.float64), others.astype(np.float64)
+
+
+def _auc(members: Scores, others: Scores, member_weights: Floats, other_weights: Floats) -> Floats:
+    """AUC of weighted scores, for each row of weights: (rows,)."""
+    if not members.size or not others.size:
+        raise ValueError("no score of a member, or of another")
+    order = np.argsort(others, kind="stable")
+    below = _cumulated(other_weights[:, order])  # (rows, others + 1)
+    ordered = others[order]
+    half = below[:, np.searchsorted(ordered, members, side="left")]
+    half = (half + below[:, np.searchsorted(ordered, members, side="right")]) / 2  # (rows, members)
+    total = member_weights.sum(axis=1) * other_weights.sum(axis=1)
+    return np.asarray((half * member_weights).sum(axis=1) / total)
+
+
+def _true_positives(
+    members: Scores,
+    others: Scores,
+    member_weights: Floats,
+    other_weights: Floats,
+    *,
+    at: float = FALSE_POSITIVES,
+) -> Floats:
+    """True positives of weighted scores at the lowest threshold that keeps the rate, for each row of weights: (rows,)."""
+    order = np.argsort(-others, kind="stable")  # the largest first
+    above = np.cumsum(other_weights[:, order], axis=1)  # (rows, others), with each score itself
+    allowed = np.floor(at * other_weights.sum(axis=1))
+    first = (above > allowed[:, None] + _ROUNDING).argmax(axis=1)  # the first that is one too many
+    thresholds = np.where(above[:, -1] > allowed, others[order][first], -np.inf)
+    member_order = np.argsort(members, kind="stable")
+    up_to = _cumulated(member_weights[:, member_order])
+    at_most = np.searchsorted(members[member_order], thresholds, side="right")
+    total = up_to[:, -1]
+    return np.asarray((total - up_to[np.arange(len(total)), at_most]) / total)
+
+
+def _cumulated(weights: Floats) -> Floats:
+    """Sums of the first 0, 1, 2 ... weights of each row."""
+    return np.concatenate([np.zeros((len(weights), 1)), np.cumsum(weights, axis=1)], axis=1)

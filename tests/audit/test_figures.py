@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secprune.audit.figures import auc, interval, rates, roc, true_positives
+from secprune.audit import figures
+from secprune.audit.figures import auc, pooled, rates, roc, true_positives
 
 SCORES = st.lists(st.integers(-5, 5), min_size=1, max_size=30)
 
@@ -40,7 +41,7 @@ def test_an_interval_holds_the_truth_about_as_often_as_it_says():
     """Normal scores one standard deviation apart: the AUC is Phi(1 / sqrt 2) = 0.7602."""
     rng, inside = np.random.default_rng(0), 0
     for _ in range(100):
-        figure = interval("AUC", auc, [(rng.normal(1, 1, 60), rng.normal(0, 1, 60))], rng, resamples=200)
+        figure = rates([(rng.normal(1, 1, 60), rng.normal(0, 1, 60))], rng, resamples=200)[0]
         inside += figure.low <= 0.7602 <= figure.high
     assert 85 <= inside <= 100
 
@@ -50,10 +51,22 @@ def test_with_many_trials_whole_trials_are_drawn_again():
     rng = np.random.default_rng(1)
     trials = [(np.full(50, shift + 1.0), np.full(50, shift)) for shift in rng.normal(0, 1, 8)]
     by_trial = rates(trials, rng, resamples=200)[0]
-    within = interval("AUC", auc, trials, rng, resamples=200)
+    within = rates([pooled(trials)], rng, resamples=200)[0]
     assert by_trial.high - by_trial.low > 3 * (within.high - within.low)
 
 
 def test_no_scores_are_no_auc():
     with pytest.raises(ValueError, match="no score"):
         auc(np.array([]), np.array([1.0]))
+
+
+def test_drawing_again_is_the_statistic_of_what_was_drawn():
+    """Weights in place of copies: the same numbers as with scores that are really repeated."""
+    rng = np.random.default_rng(3)
+    members, others = rng.integers(0, 6, 20).astype(float), rng.integers(0, 6, 25).astype(float)
+    often = rng.multinomial(20, np.full(20, 1 / 20), 8), rng.multinomial(25, np.full(25, 1 / 25), 8)
+    weighted = figures._auc(members, others, *often), figures._true_positives(members, others, *often, at=0.1)
+    for row, (a, b) in enumerate(zip(*often, strict=True)):
+        copies = np.repeat(members, a), np.repeat(others, b)
+        assert weighted[0][row] == pytest.approx(auc(*copies))
+        assert weighted[1][row] == pytest.approx(true_positives(*copies, at=0.1))
