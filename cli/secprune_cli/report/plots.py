@@ -217,9 +217,9 @@ def _rank(axes: Any, dots: Sequence[Dot]) -> None:
 
 
 def _rocs(panels: Sequence[Panel]) -> str:
-    columns = min(2, len(panels))
+    columns = min(3, len(panels))
     rows = math.ceil(len(panels) / columns)
-    figure, all_axes = _canvas(rows, columns, (3.0 + _legend_height(panels, 40)) * rows)
+    figure, all_axes = _canvas(rows, columns, (2.3 + _legend_height(panels, 30)) * rows)
     for axes, panel in zip(all_axes, panels, strict=False):
         guess = [_SMALLEST, 1.0]
         axes.plot(guess, guess, color=_GREY, linewidth=1, linestyle=":", label="guessing")
@@ -238,14 +238,14 @@ def _rocs(panels: Sequence[Panel]) -> str:
                 marker=_MARKERS[number % len(_MARKERS)],
                 markevery=max(1, len(x) // 6),
                 markersize=4.5,
-                label=_wrapped(line.label, 40),
+                label=_wrapped(line.label, 30),
                 **look,
             )
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xlim(_SMALLEST, 1.05)
         axes.set_ylim(_SMALLEST, 1.2)
-        axes.set_title(_wrapped(panel.title, 42), fontsize=9)
+        axes.set_title(_wrapped(panel.title, 30), fontsize=9)
         axes.set_xlabel("false positive rate")
         axes.set_ylabel("true positive rate")
         axes.grid(color="#dddddd", linewidth=0.5)

@@ -103,7 +103,7 @@ def tell_single_specialty(subject: Picking, draws: Draws) -> Measurement:
         figures.append(
             Figure(name=f"AUC, {hospitals} hospitals", value=auc.value, low=auc.low, high=auc.high)
         )
-        curves.append(roc(f"one specialty among {hospitals}", *pooled(trials)))
+        curves.append(roc(f"{hospitals} hospitals", *pooled(trials)))
         best = max(best, auc.low or 0.0)
     return Measurement(
         refuted=best > 0.5,

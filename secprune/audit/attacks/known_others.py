@@ -74,7 +74,7 @@ def tell_worlds_apart(subject: NoisedVotes, draws: Draws) -> Measurement:
             Figure(name=f"{one.name}, sigma {sigma:g}", value=one.value, low=one.low, high=one.high)
             for one in (auc, positives)
         ]
-        curves.append(roc(f"noise on counts, sigma {sigma:g}", *trial))
+        curves.append(roc(f"sigma {sigma:g}", *trial))
         best = max(best, auc.low or 0.0)
     shown = best > 0.6
     return Measurement(

@@ -22,13 +22,14 @@ import msgspec
 
 from secprune.audit.attacks.covariance import Covariance, about_mean, mean_of
 from secprune.audit.attacks.population import draw_world
-from secprune.audit.check import Curve, Figure, Measurement
+from secprune.audit.check import Figure, Measurement
 from secprune.audit.figures import pooled, rates, roc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from secprune.audit.attacks.population import Floats, Indices, Population, World
+    from secprune.audit.check import Curve
     from secprune.audit.draws import Draws
     from secprune.audit.figures import Trial
 
@@ -96,29 +97,17 @@ def measure(subject: Tracing, draws: Draws) -> Measurement:
         figures += [
             msgspec.structs.replace(figure, name=f"{figure.name}, {size}") for figure in (auc, positives)
         ]
-        curves.append(roc(f"{subject.what}, {size}", *pooled(trials)))
+        curves.append(roc(str(size), *pooled(trials)))
         best = max(best, auc.low or 0.0)
         documents += sum(a.size + b.size for a, b in trials)
     refuted = best > subject.limit
     does = "tells" if refuted else "does not tell"
-    if len(subject.sizes) > 1:
-        curves.append(_against(subject.sizes, figures))
     return Measurement(
         refuted=refuted,
         says=f"From {subject.what}, with public text and the public model, an attacker {does} whose documents were used.",
         figures=(*figures, Figure(name="limit of the AUC", value=subject.limit)),
         sample=documents,
         curves=tuple(curves),
-    )
-
-
-def _against(sizes: Sequence[Size], figures: Sequence[Figure]) -> Curve:
-    """AUC against the number of hospitals, or of documents where there is one hospital."""
-    alone = all(size.hospitals == 1 for size in sizes)
-    return Curve(
-        name="against documents" if alone else "against hospitals",
-        x=tuple(float(size.documents if alone else size.hospitals) for size in sizes),
-        y=tuple(figure.value for figure in figures[::2]),
     )
 
 
