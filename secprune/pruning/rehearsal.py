@@ -5,6 +5,7 @@ An adversary has the whole model; attacks that already succeed on a few blocks n
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -111,10 +112,11 @@ class Pruner:
     def __init__(self, weights: Sequence[npt.NDArray[np.float32]], pruning: PruningSpec) -> None:
         self._weights = [torch.from_numpy(np.ascontiguousarray(one)) for one in weights]
         self._wanda = Wanda(pruning)
+        self._workers = ThreadPoolExecutor()  # selection lets other threads run
 
     def __call__(self, square_means: Sequence[Floats]) -> list[npt.NDArray[np.bool_]]:
         """(rows, features) of each input, True = pruned."""
-        return [
-            self._wanda.prune(weight, SquareSum(torch.from_numpy(values), tokens=1)).mask.numpy()
-            for weight, values in zip(self._weights, square_means, strict=True)
-        ]
+        return list(self._workers.map(self._mask, self._weights, square_means))
+
+    def _mask(self, weight: torch.Tensor, values: Floats) -> npt.NDArray[np.bool_]:
+        return self._wanda.prune(weight, SquareSum(torch.from_numpy(values), tokens=1)).mask.numpy()

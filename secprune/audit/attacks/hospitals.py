@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from secprune.audit.attacks.covariance import Covariance, about_mean, mean_of
+from secprune.audit.attacks.covariance import Covariance, mean_of
 from secprune.audit.attacks.population import World
 from secprune.audit.attacks.views import counts_of
 from secprune.audit.check import Check, Figure, Kind, Measurement
@@ -140,8 +140,7 @@ def _discriminants(rehearsal: Rehearsal, known: Indices, seen: Floats, noise: fl
     count, gram = len(population.specialties), population.gram
     labels = np.array(population.specialties)[known]
     groups = {name: known[labels == name] for name in population.names}
-    within = np.concatenate([about_mean(group, count) for group in groups.values()])
-    covariance = Covariance(within, gram)
+    covariance = Covariance(groups.values(), gram)
     centre = np.mean([mean_of(group, count) for group in groups.values()], axis=0)
     towards = covariance.solve(population.features @ seen - gram @ centre, noise=noise)
     found = {}

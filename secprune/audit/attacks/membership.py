@@ -55,6 +55,14 @@ MEMBERSHIP_COUNTS: Check[Tracing] = Check(
     measure=measure,
     source=_TRACING,
 )
+MEMBERSHIP_MODEL: Check[Tracing] = Check(
+    id="membership-model",
+    title="Whose notes made the pruned model",
+    asks="Does the pruned model, which everybody gets, tell which documents were used, where nothing is noised?",
+    kind=Kind.ATTACK,
+    measure=measure,
+    source=_TRACING,
+)
 MEMBERSHIP_COLLUDERS: Check[Tracing] = Check(
     id="membership-colluders",
     title="Counts when all other hospitals collude",

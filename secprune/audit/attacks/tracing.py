@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from secprune.audit.attacks.covariance import Covariance, about_mean, mean_of
+from secprune.audit.attacks.covariance import Covariance
 from secprune.audit.attacks.population import draw_world
 from secprune.audit.check import Figure, Measurement
 from secprune.audit.figures import pooled, rates, roc
@@ -123,9 +123,8 @@ def trace(subject: Tracing, draws: Draws, size: Size) -> list[Trial]:
 
 def _scores(subject: Tracing, world: World, members: Indices, seen: Seen) -> Trial:
     population = subject.population
-    count = len(population.specialties)
-    covariance = Covariance(about_mean(world.known, count), population.gram)
-    mean = population.gram @ mean_of(world.known, count)  # its inner products with documents
+    covariance = Covariance([world.known], population.gram)
+    mean = population.gram[world.known].mean(axis=0)  # its inner products with documents
     noise = len(members) * seen.variance
     scores = covariance.solve(population.features @ seen.features - mean, noise=noise)
     known = scores[world.known]

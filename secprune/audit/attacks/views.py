@@ -13,14 +13,17 @@ import numpy as np
 
 from secprune.audit.attacks.inversion import Inverter
 from secprune.audit.attacks.tracing import Seen
+from secprune.crypto.expand import SEED_BYTES
+from secprune.pruning.selection import final_mask, magnitude_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
-    from secprune.audit.attacks.population import Floats, Indices, Mask, Population, World
+    from secprune.audit.attacks.population import Floats, Indices, Input, Mask, Population, World
     from secprune.audit.draws import Draws
+    from secprune.task import PruningSpec
 
     View = Callable[[World, Draws], Seen]
 
@@ -69,6 +72,30 @@ def counts_view(rehearsal: Rehearsal) -> View:
     def view(world: World, _draws: Draws) -> Seen:
         counts = counts_of([rehearsal.masks(one) for one in world.hospitals])
         return Seen(rehearsal.read(counts, most=len(world.hospitals)))
+
+    return view
+
+
+def model_view(rehearsal: Rehearsal, pruning: PruningSpec) -> View:
+    """The final mask, which everybody sees who has the pruned model: the most-voted weights, as the coordinator takes them."""
+    inputs = rehearsal.population.inputs
+    keys = [magnitude_key(one.weights.view(np.uint32), "F32") for one in inputs]
+
+    def select(counts: npt.NDArray[np.uint16], key: npt.NDArray[Any], one: Input, cohort: int) -> Mask:
+        ends = np.cumsum([matrix.rows for matrix in one.matrices])[:-1]
+        parts = zip(np.split(counts, ends), np.split(key, ends), strict=True)
+        return np.concatenate(
+            [final_mask(*part, pruning=pruning, cohort=cohort, tie_seed=bytes(SEED_BYTES)) for part in parts]
+        )
+
+    def view(world: World, _draws: Draws) -> Seen:
+        counts = counts_of([rehearsal.masks(one) for one in world.hospitals])
+        cohort = len(world.hospitals)
+        return Seen(
+            rehearsal.read(
+                [select(c, key, one, cohort) for c, key, one in zip(counts, keys, inputs, strict=True)]
+            )
+        )
 
     return view
 

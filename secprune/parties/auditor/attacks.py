@@ -22,6 +22,7 @@ from secprune.audit.attacks.membership import (
     MEMBERSHIP_DP,
     MEMBERSHIP_DP_SUM,
     MEMBERSHIP_MASK,
+    MEMBERSHIP_MODEL,
     MEMBERSHIP_SHARE,
     MEMBERSHIP_SQUARE_SUMS,
     Guarded,
@@ -35,6 +36,7 @@ from secprune.audit.attacks.views import (
     colluders_view,
     counts_view,
     mask_view,
+    model_view,
     protected_view,
     square_sums_view,
 )
@@ -246,6 +248,15 @@ def _of_sums(bench: Bench, sizes: Sizes) -> Iterator[tuple[Check[Any], Any]]:
             counts_view(rehearsal),
             "the summed counts",
             sums,
+        ),
+    )
+    yield (
+        MEMBERSHIP_MODEL,
+        Tracing(
+            rehearsal.population,
+            model_view(rehearsal, bench.pruning),
+            "the pruned model",
+            sums[1::2] or sums,  # every other size: selection takes as long as all masks of one
         ),
     )
     yield (

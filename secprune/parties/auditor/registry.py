@@ -71,6 +71,7 @@ ATTACKS: tuple[Check[Any], ...] = (
     membership.MEMBERSHIP_MASK,
     hospitals.SPECIALTY_MASK,
     membership.MEMBERSHIP_COUNTS,
+    membership.MEMBERSHIP_MODEL,
     membership.MEMBERSHIP_COLLUDERS,
     membership.MEMBERSHIP_SQUARE_SUMS,
     known_others.MEMBERSHIP_COUNT_NOISE,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from attack_population import make_population, make_rehearsal
 
-from secprune.audit.attacks.covariance import Covariance, about_mean, mean_of
+from secprune.audit.attacks.covariance import Covariance, mean_of
 from secprune.audit.attacks.population import draw_world
 from secprune.audit.attacks.tracing import Seen, Size, Tracing, measure, trace
 from secprune.audit.attacks.views import colluders_view, counts_view, mask_view, square_sums_view
@@ -54,25 +54,34 @@ def test_colluders_read_the_last_mask_itself(rehearsal):
 def test_the_inverse_covariance_is_that_of_a_dense_matrix():
     """The same test in the space of features, with matrices of D times D."""
     population = make_population(documents=10, public=12, features=(6, 5))
-    x, count = population.features, len(population.specialties)
+    x = population.features
     known = np.arange(5, 35)
-    found = Covariance(about_mean(known, count), population.gram).solve(
-        population.gram @ np.eye(count)[2], noise=0.3
-    )
+    found = Covariance([known], population.gram).solve(population.gram[2], noise=0.3)
     centred = x[known] - x[known].mean(axis=0)
-    values, vectors = np.linalg.eigh(centred.T @ centred / len(known))
-    kept = values > 1e-9 * values.max()
-    rest = values[kept].min() + 0.3  # there are fewer directions than are trusted
-    inside = vectors[:, kept] * values[kept] @ vectors[:, kept].T
-    dense = np.linalg.solve(inside + rest * np.eye(len(values)), x[2])
+    covariance = centred.T @ centred / len(known)
+    values = np.linalg.eigvalsh(covariance)
+    rest = values[values > 1e-9 * values.max()].min() + 0.3  # there are fewer directions than are trusted
+    dense = np.linalg.solve(covariance + rest * np.eye(len(values)), x[2])
     np.testing.assert_allclose(found, x @ dense, rtol=1e-8, atol=1e-8)
 
 
-def test_combinations_are_what_they_say():
+def test_covariance_within_groups_is_about_each_groups_mean():
+    population = make_population(documents=8, public=4, features=(5, 4))
+    x, groups = population.features, [np.arange(8), np.arange(8, 16)]
+    centred = np.concatenate([x[group] - x[group].mean(axis=0) for group in groups])
+    covariance = centred.T @ centred / 16
+    values = np.linalg.eigvalsh(covariance)
+    rest = values[values > 1e-9 * values.max()].min() + 0.1
+    found = Covariance(groups, population.gram).solve(population.gram[20], noise=0.1)
+    np.testing.assert_allclose(
+        found, x @ np.linalg.solve(covariance + rest * np.eye(9), x[20]), rtol=1e-7, atol=1e-8
+    )
+
+
+def test_a_mean_is_what_it_says():
     x = np.random.default_rng(0).normal(size=(7, 3))
     which = np.array([1, 4, 6])
     np.testing.assert_allclose(mean_of(which, 7) @ x, x[which].mean(axis=0))
-    np.testing.assert_allclose(about_mean(which, 7) @ x, x[which] - x[which].mean(axis=0), atol=1e-12)
 
 
 # ---- worlds
