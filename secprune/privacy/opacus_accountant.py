@@ -19,6 +19,7 @@ from fractions import Fraction
 from typing import Any
 
 import dp_accounting
+import numpy as np
 from dp_accounting.rdp import RdpAccountant
 from msgspec import Struct
 from opacus.accountants import IAccountant, create_accountant
@@ -125,12 +126,14 @@ def cross_check(z: float, delta: float, *, eps_error: float = 0.01) -> CrossChec
     prv = create_accountant("prv")
     prv.history = [(z, 1.0, 1)]
     second = RdpAccountant(orders=_ORDERS).compose(dp_accounting.ZCDpEvent(float(rho)))
+    with np.errstate(divide="ignore"):  # Opacus takes logarithms of 0 where a whole data set is a sample
+        opacus_prv = float(prv.get_epsilon(delta, eps_error=eps_error))
     return CrossCheck(
         noise_multiplier=z,
         delta=delta,
         zcdp=epsilon_of_rho(rho, delta),
         dp_accounting_zcdp=float(second.get_epsilon(delta)),
-        opacus_prv=float(prv.get_epsilon(delta, eps_error=eps_error)),
+        opacus_prv=opacus_prv,
         eps_error=eps_error,
         analytic=float(dp_accounting.get_epsilon_gaussian(z, delta)),
     )

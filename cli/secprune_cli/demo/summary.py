@@ -232,6 +232,7 @@ def _tables(result: DemoResult, output: Path) -> Group:
     facts.add_row("all of this", f"{output}/result.json; each party's own directory lies beside it")
     facts.add_row(
         "try next",
+        f"secprune auditor report --study {output} --out leakage-report --rehearse; "
         f"secprune evaluate {result.pruned_model} --text {output}/held-out; secprune demo --clients 8 --sparsity 0.6;"
         " secprune demo --protocol pairwise --dropouts 1; secprune demo --epsilon 8 --payload square-sums;"
         " secprune demo --model DIR --data DIR; then docs/deploying.md for separate machines",

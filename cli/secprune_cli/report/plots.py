@@ -81,7 +81,7 @@ def _all(evidence: Evidence, about: Mapping[str, CheckText]) -> tuple[Plot, ...]
             "How well attacks tell notes that were used from others",
             "Each dot is an attack; its bar is the 95% confidence interval. On the line at 0.5 the attack is guessing; at "
             "1.0 it is always right. Hollow squares are controls: the same attack with a protection switched off, which "
-            "must succeed.",
+            "must succeed. Grey diamonds are baselines: the same attack where there is nothing to find.",
             "; ".join(f"{dot.check}, {dot.label}: {dot.value:.3f}" for dot in dots),
             lambda: _dots(dots),
             "" if dots else "no attack that gives an AUC was run",

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from secprune.audit.check import CheckResult, Curve, Figure, Measurement
     from secprune.audit.evidence import Evidence
 
-AGAINST, UNANIMOUS = "against ", "unanimous share"
-"""How names of curves begin that are no ROC."""
+UNANIMOUS = "unanimous share"
+"""How the name of the one curve begins that is no ROC."""
 MEASURED = "measured"
 """What something is called of which only the check is known."""
 
@@ -29,6 +29,7 @@ _CLIENTS = re.compile(
     re.IGNORECASE,
 )
 _DOCUMENTS = re.compile(r"\b(\d+)\s+(?:documents?|notes?|patients?)\b", re.IGNORECASE)
+_BASELINE = re.compile(r"\bbaseline\b", re.IGNORECASE)
 _EPSILON = re.compile(r"\bepsilon\b", re.IGNORECASE)
 _MEASURED = re.compile(r"\b(?:bound|least|estimated?)\b", re.IGNORECASE)
 _CLAIMED = re.compile(r"\bclaim(?:ed|s)?\b", re.IGNORECASE)
@@ -96,7 +97,13 @@ def rocs(evidence: Evidence, about: Mapping[str, CheckText]) -> tuple[Panel, ...
 def aucs(evidence: Evidence, about: Mapping[str, CheckText]) -> tuple[Dot, ...]:
     """Every AUC of every check, with its interval."""
     return tuple(
-        _dot(title(result.check, about), _rest(figure.name, "AUC"), figure, mutation)
+        _dot(
+            title(result.check, about),
+            _rest(figure.name, "AUC"),
+            figure,
+            mutation,
+            compared=_is_baseline(figure),
+        )
         for result in evidence.results
         for mutation, measurement in _measured(result)
         for figure in measurement.figures
@@ -124,16 +131,8 @@ def leakage(evidence: Evidence, about: Mapping[str, CheckText]) -> tuple[Panel, 
     """AUC against the number of clients, and against the number of documents."""
     across: dict[str, list[Line]] = {}
     for result in evidence.results:
-        for mutation, measurement in _measured(result):
-            for curve in measurement.curves:
-                if curve.name.startswith(AGAINST):
-                    what = curve.name.removeprefix(AGAINST).partition(",")[0].strip()
-                    label = _after(mutation, title(result.check, about))
-                    line = Line(label=label, x=curve.x, y=curve.y, control=bool(mutation))
-                    across.setdefault(what, []).append(line)
         for what, line in _from_figures(result, about):
-            if not any(other.label == line.label for other in across.get(what, ())):
-                across.setdefault(what, []).append(line)
+            across.setdefault(what, []).append(line)
     return tuple(
         Panel(title=f"against {what}", across=f"number of {what}", lines=tuple(lines))
         for what, lines in sorted(across.items())
@@ -166,11 +165,16 @@ def _measured(result: CheckResult) -> Iterator[tuple[str, Measurement]]:
 
 
 def _is_roc(curve: Curve) -> bool:
-    return not curve.name.startswith((AGAINST, UNANIMOUS)) and all(0 <= v <= 1 for v in (*curve.x, *curve.y))
+    return not curve.name.startswith(UNANIMOUS) and all(0 <= v <= 1 for v in (*curve.x, *curve.y))
 
 
 def _is_auc(figure: Figure) -> bool:
     return re.match(r"auc\b", figure.name, re.IGNORECASE) is not None
+
+
+def _is_baseline(figure: Figure) -> bool:
+    """Whether it says what an attack makes of nothing."""
+    return _BASELINE.search(figure.name) is not None
 
 
 def _rest(name: str, known: str) -> str:
@@ -217,7 +221,7 @@ def _from_figures(result: CheckResult, about: Mapping[str, CheckText]) -> Iterat
     found = [
         (_number(_CLIENTS, figure.name), _number(_DOCUMENTS, figure.name), figure)
         for figure in result.measurement.figures
-        if _is_auc(figure)
+        if _is_auc(figure) and not _is_baseline(figure)
     ]
     name = title(result.check, about)
     by_clients: dict[int | None, list[tuple[int, Figure]]] = {}

@@ -15,10 +15,12 @@ Source: tracing as in Homer et al., PLoS Genetics 4(8), 2008, and Dwork et al., 
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 
 from secprune.audit.attacks.covariance import Covariance
 from secprune.audit.attacks.population import draw_world
@@ -87,7 +89,10 @@ class Tracing:
 
 
 def measure(subject: Tracing, draws: Draws) -> Measurement:
-    """AUC and TPR at 1% FPR for each size of world; refuted where the whole interval of an AUC is above the limit."""
+    """AUC and TPR at 1% FPR for each size of world; refuted where the whole interval of an AUC is above the limit.
+
+    Beside it the baseline: the same attack where what is seen is of other documents, so that there is nothing to find.
+    """
     figures: list[Figure] = []
     curves: list[Curve] = []
     best, documents = 0.0, 0
@@ -100,6 +105,9 @@ def measure(subject: Tracing, draws: Draws) -> Measurement:
         curves.append(roc(str(size), *pooled(trials)))
         best = max(best, auc.low or 0.0)
         documents += sum(a.size + b.size for a, b in trials)
+    nothing = rates(trace(subject, draws, subject.sizes[0], used=False), draws.numpy, resamples=_RESAMPLES)[0]
+    baseline = f"AUC of the baseline (neither was used), {subject.sizes[0]}"
+    figures.append(msgspec.structs.replace(nothing, name=baseline))
     refuted = best > subject.limit
     does = "tells" if refuted else "does not tell"
     return Measurement(
@@ -111,14 +119,29 @@ def measure(subject: Tracing, draws: Draws) -> Measurement:
     )
 
 
-def trace(subject: Tracing, draws: Draws, size: Size) -> list[Trial]:
-    """Scores of members and of others, in as many worlds of one size as it says."""
+def trace(subject: Tracing, draws: Draws, size: Size, *, used: bool = True) -> list[Trial]:
+    """Scores of members and of others, in as many worlds of one size as it says.
+
+    Args:
+        subject: population and view.
+        draws: for worlds and what is random in them.
+        size: of the worlds.
+        used: whether what is seen is of the members; if not, of documents that nobody asks about.
+    """
     found = []
     for _ in range(size.trials):
         world = draw_world(subject.population, draws, hospitals=size.hospitals, documents=size.documents)
         members = world.hospitals[0] if subject.first_only else world.members
-        found.append(_scores(subject, world, members, subject.view(world, draws)))
+        seen = subject.view(world if used else _elsewhere(world, draws), draws)
+        found.append(_scores(subject, world, members, seen))
     return found
+
+
+def _elsewhere(world: World, draws: Draws) -> World:
+    """The same hospitals with documents that the attacker knows in place of their own."""
+    others = draws.numpy.permutation(world.known)
+    ends = np.cumsum([len(one) for one in world.hospitals])
+    return dataclasses.replace(world, hospitals=tuple(np.split(others[: ends[-1]], ends[:-1])))
 
 
 def _scores(subject: Tracing, world: World, members: Indices, seen: Seen) -> Trial:

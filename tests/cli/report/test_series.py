@@ -49,12 +49,12 @@ def test_two_numbers_in_a_name_give_a_line_for_each_value_of_the_other():
     assert [len(line.x) for line in documents.lines] == [3, 3]
 
 
-def test_a_curve_against_something_is_taken_before_figures():
-    curve = Curve(name="against clients", x=(2, 4), y=(0.9, 0.7))
-    result = _result("membership-counts", *_aucs("AUC, n = 2", "AUC, n = 4"), curves=(curve,))
-    (panel,) = series.leakage(_evidence(result), ABOUT)
-    assert [line.y for line in panel.lines] == [(0.9, 0.7)]
-    assert series.rocs(_evidence(result), ABOUT) == ()
+def test_a_baseline_is_no_measurement():
+    result = _result(
+        "membership-counts", *_aucs("AUC, n = 2", "AUC of the baseline (neither was used), n = 4")
+    )
+    assert series.leakage(_evidence(result), ABOUT) == ()
+    assert [dot.compared for dot in series.aucs(_evidence(result), ABOUT)] == [False, True]
 
 
 def test_a_single_number_is_no_line():
