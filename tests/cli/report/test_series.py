@@ -5,7 +5,7 @@ from __future__ import annotations
 import audited_study
 import pytest
 
-from secprune.audit.check import CheckResult, Control, Curve, Figure, Kind, Measurement, Verdict
+from secprune.audit.check import CheckResult, Control, Figure, Kind, Measurement, Verdict
 from secprune_cli.report import series, words
 
 ABOUT = audited_study.ABOUT
