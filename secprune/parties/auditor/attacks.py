@@ -78,7 +78,7 @@ class Sizes(Struct, frozen=True, kw_only=True):
     documents: tuple[int, ...] = (1, 2, 4, 8, 16)
     hospitals: tuple[int, ...] = (2, 4, 8, 16, 32, 64)
     per_hospital: int = 2
-    masks: int = 32
+    masks: int = 24
 
     def trials(self, masks: int) -> int:
         """How many worlds, if each takes as many masks."""
