@@ -302,17 +302,19 @@ def _protected(task: Task, bench: Bench, sizes: Sizes) -> Iterator[tuple[Check[A
     )
     hospitals = 4
     size = (Size(hospitals, each, sizes.trials(hospitals)),)
+    few = Size(hospitals, 2, sizes.trials(hospitals))
+    # With counts everybody noises alone, and all aggregators together see a single hospital's mask.
+    alone = () if mechanism.summed else (Size(1, 2, sizes.trials(1)),)
     yield (
         MEMBERSHIP_DP,
         Guarded(
             rehearsal.population,
             released_mask_view(rehearsal, mechanism),
             f"the released masks {whose}",
-            size,
+            tuple(dict.fromkeys((*alone, few, *size))),
             limit=mechanism.limit,
             unguarded=counts_view(rehearsal),
             unguarded_what="the same without noise",
-            unguarded_sizes=(Size(hospitals, 2, sizes.trials(hospitals)),),
         ),
     )
     if mechanism.summed:
