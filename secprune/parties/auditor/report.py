@@ -191,7 +191,10 @@ def _of_guarantees(study: Study, rehearsal: Rehearsal | None, model: Path | None
         return [(check, _why(error)) for check in GUARANTEES]
     there = {check.id for check, _ in planned}
     missing = [check for check in GUARANTEES if check.id not in there]
-    nothing = "this study promises nothing that this could check, or nothing is rehearsed"
+    protects = study.facts.mechanism == "dp-statistics"
+    nothing = (
+        "is run with --rehearse only" if protects else "this study promises nothing that this could check"
+    )
     return [*planned, *((check, nothing) for check in missing)]
 
 

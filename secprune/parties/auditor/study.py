@@ -156,13 +156,14 @@ def records_of(study: Study) -> list[tuple[Check[Any], Any]]:
     stacks = find_haystacks(
         study.root, study.exchange, study.parties, study.transcript.sent, study.declaration
     )
-    remains = Remains(tuple(stacks), find_needles(task, study.parties), study.kept)
+    disks = tuple(one.party.name for one in study.parties if one.party.role != "client")
+    remains = Remains(tuple(stacks), find_needles(task, study.parties), study.kept, disks)
     here = tuple(one for one in study.released if one.task_id == task.task_id)
     cohorts = Cohorts(here, task.names("client"), task.protocol.min_clients)
     ledgers = LedgerRecord(task, study.ledgers, study.exchange.posted)
     nothing = "nothing was released"
     return [
-        (records.DECLARED_FLOWS, flows),
+        (records.DECLARED_FLOWS, flows if study.transcript.sent else "nothing was sent"),
         (records.RESIDUE, remains),
         (records.LEDGERS_AGREE, ledgers if study.ledgers else "no party's ledger is at hand"),
         (records.COHORT_SIZE, cohorts if here else nothing),
