@@ -368,7 +368,7 @@ def _measure_releases(subject: tuple[Released, ...], _draws: Draws) -> Measureme
                 f"sums of the tasks {short(one[0])} and {short(other[0])} share {len(both)} clients"
             )
     says = (
-        f"Of {len(sums)} released sums no two are of different tasks over the same weights with a common client."
+        f"Of {len(sums)} released sums no two are of one round, nor of different tasks over the same weights with a common client."
         if not faults
         else f"{_listed(faults)}: their difference is about fewer clients than each of them."
     )

@@ -9,7 +9,10 @@ import pytest
 from audited import KINDS, Declared, finished, measured, opened, results, snapshot
 
 from secprune.audit.check import Verdict
+from secprune.crypto.envelope import sign
 from secprune.errors import ConfigurationError, LocalMisuseError, SecpruneError
+from secprune.ids import sha256
+from secprune.messages.types import Cohort
 from secprune.parties.auditing import export_ledger
 from secprune.parties.auditor.study import open_study, records_of
 
@@ -139,3 +142,15 @@ def test_inputs_name_every_public_file_and_change_with_it(copy):
     chunk.unlink()
     after = open_study(copy, Declared).inputs
     assert {name for name in before if before[name] != after[name]} == {"exchange chunks"}
+
+
+def test_nobody_but_a_server_can_make_a_study_look_as_if_it_had_released_something(additive, copy):
+    task, name = additive.task, "clinic-0"
+    lie = Cohort(task_id=task.task_id, round=0, members=())
+    data = sign(lie, signer=name, identity=additive.identities[name])
+    folder = next((copy / "exchange" / "messages").glob("*/0/cohorts"))
+    (folder / sha256(data).removeprefix("sha256:")).write_bytes(data)
+    study = open_study(copy, Declared)
+    assert {one.party for one in study.released} == {"hq", *task.names("aggregator")}
+    assert len(study.facts.cohort) == 4
+    assert ("client", "cohorts", False) in {(f.sender_role, f.artefact, f.declared) for f in study.flows}

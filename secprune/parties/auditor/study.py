@@ -183,8 +183,11 @@ def _released(
     task: Task, posted: tuple[Posted, ...], ledgers: tuple[tuple[str, bytes], ...]
 ) -> Iterator[Released]:
     model = task.model.weights_digest
+    servers = {*task.names("aggregator"), *task.names("key-holder")}
     for one in posted:
         sender, message = opened(task, one, PHASE_OF) or ("", None)
+        if sender not in servers:  # what others sign releases nothing, and is no declared flow
+            continue
         match message:
             case AggregateShare() | Cohort() | SurvivorList():
                 members = tuple(sorted(member.client for member in message.members))
