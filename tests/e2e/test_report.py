@@ -292,5 +292,11 @@ checks = ["residue"]
         "--json",
     )
     assert json.loads(done.stdout)["refuted"] == []
+    assert (
+        secprune("auditor", "verify", "--evidence", tmp_path / "out", "--threat-model", own).returncode == 0
+    )
+    done = secprune("auditor", "verify", "--evidence", tmp_path / "out", check=False)
+    assert done.returncode == 2
+    assert "threat models TM90 are not at hand" in " ".join(done.stderr.split())
     models = {model["id"]: model for model in evidence_of(tmp_path / "out")["models"]}
     assert (models["TM90"]["source"], models["TM90"]["claims"][0]["status"]) == ("own.toml", "CONFORMS")

@@ -96,13 +96,19 @@ def verify_evidence(
         exchange: a copy of the study's exchange, if it is not in the directory.
 
     Raises:
-        LocalMisuseError: it is no bundle.
+        LocalMisuseError: it is no bundle, or threat models that it names are not at hand.
         RemoteMisbehaviourError: something in it is not what was signed, or does not follow; names the auditor.
     """
     card, evidence = _open(bundle)
     _check_results(card.name, evidence)
     by_id = {result.check: result for result in evidence.results}
     models = judge.evaluate(by_id, evidence.facts)
+    here = {model.id for model in models}
+    if unknown := [model.id for model in evidence.models if model.id not in here]:
+        raise LocalMisuseError(
+            f"the threat models {', '.join(unknown)} are not at hand",
+            hint="give the files that the report was made with, each with --threat-model",
+        )
     if models != evidence.models:
         odd = next(
             (new.id for new, old in zip(models, evidence.models, strict=False) if new != old), "the list"
