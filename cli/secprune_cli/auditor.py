@@ -125,7 +125,8 @@ def report(
     keys: Annotated[
         Path | None,
         typer.Option(
-            help="Directory with the auditor's keys (`secprune keys new --role auditor`); new ones if not given."
+            help="Directory with the auditor's keys (`secprune keys new --role auditor`). If not given, new ones sign this report "
+            "and are forgotten."
         ),
     ] = None,
     seed: Annotated[
@@ -193,7 +194,8 @@ def verify(
     exchange: Annotated[
         str | None,
         typer.Option(
-            help="With ledgers: the study's exchange; without it, messages are taken from ledgers only."
+            help="With ledgers: the study's exchange; without it, messages are taken from ledgers only. "
+            "With evidence and a study: a copy of its exchange, if it is not in the study's directory."
         ),
     ] = None,
     evidence: Annotated[
@@ -202,7 +204,9 @@ def verify(
     ] = None,
     study: Annotated[
         Path | None,
-        typer.Option(help="With evidence: the study's directory, to run again what follows from the seed."),
+        typer.Option(
+            help="With evidence: the study's directory, to compare it and to run again what follows from the seed."
+        ),
     ] = None,
     threat_model: Annotated[
         list[Path] | None,
@@ -216,10 +220,16 @@ def verify(
     """
     if evidence is not None and not ledgers:
         from secprune.parties.auditor.bundle import verify_evidence
-        from secprune_cli.report.command import ThreatModels
+        from secprune_cli.report.command import ThreatModels, rendered
 
-        judge = ThreatModels.load(threat_model or ())
-        show(verify_evidence(evidence, judge, study=study), as_json=as_json, title="Evidence")
+        found = verify_evidence(
+            evidence,
+            ThreatModels.load(threat_model or ()),
+            render=rendered,
+            study=study,
+            exchange=None if exchange is None else Path(exchange),
+        )
+        show(found, as_json=as_json, title="Evidence")
     elif ledgers and task is not None and evidence is None:
         _verify_ledgers(task, ledgers, exchange, as_json=as_json)
     else:

@@ -92,8 +92,8 @@ class Kept(Struct, frozen=True, kw_only=True):
         party: name.
         role: its role.
         artefact: kind, as declared; "undeclared" if it is not.
-        files: how many.
-        bytes: of them all.
+        files: how many; None where it would tell how much one client has.
+        bytes: of them all; likewise.
         derived_from_notes: whether their content depends on one client's data.
         protected: how, as declared.
     """
@@ -101,8 +101,8 @@ class Kept(Struct, frozen=True, kw_only=True):
     party: str
     role: str
     artefact: str
-    files: int
-    bytes: int
+    files: int | None
+    bytes: int | None
     derived_from_notes: bool
     protected: str
 

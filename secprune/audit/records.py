@@ -87,7 +87,8 @@ def _measure_flows(subject: FlowRecord, _draws: Draws) -> Measurement:
             Figure(name="unrecorded artefacts", value=len(transcript.unrecorded)),
             Figure(name="artefacts that are not in the exchange", value=len(transcript.missing)),
             Figure(
-                name="undeclared files", value=sum(k.files for k in subject.kept if k.artefact == UNDECLARED)
+                name="undeclared files",
+                value=sum(k.files or 0 for k in subject.kept if k.artefact == UNDECLARED),
             ),
         ),
         sample=len(transcript.sent),
@@ -135,11 +136,13 @@ class Remains:
         haystacks: to search.
         needles: blocks of clients' notes, masks and statistics, as far as their directories are at hand.
         kept: files, by kind.
+        disks: parties other than clients whose directories were searched.
     """
 
     haystacks: tuple[Haystack, ...]
     needles: Needles
     kept: tuple[Kept, ...]
+    disks: tuple[str, ...]
 
 
 def _measure_residue(subject: Remains, _draws: Draws) -> Measurement:
@@ -150,14 +153,17 @@ def _measure_residue(subject: Remains, _draws: Draws) -> Measurement:
     strangers = [k for k in subject.kept if k.artefact == UNDECLARED and k.role != "client"]
     for kept in strangers:
         faults[f"{kept.files} undeclared files at {kept.party}"] = None
-    blocks = len(subject.needles.owners)
+    owners = len(
+        set(subject.needles.owners.values())
+    )  # not how many blocks: that says how many notes there are
     how = (
-        f"for {blocks} blocks of clients' own data"
-        if blocks
+        f"for pieces of the data of {owners} clients"
+        if owners
         else "by its form, as no client's data was at hand"
     )
+    where = f"the directories of {', '.join(subject.disks)}" if subject.disks else "no party's directory"
     says = (
-        f"No client's data lies in the clear outside its own directory; searched {how}."
+        f"No client's data was found in the clear where it may not be; looked {how}, in the exchange and {where}."
         if not faults
         else f"Found {_listed(faults)}."
     )
@@ -166,12 +172,12 @@ def _measure_residue(subject: Remains, _draws: Draws) -> Measurement:
         says=says,
         figures=(
             Figure(name="places searched", value=len(subject.haystacks)),
-            Figure(name="blocks searched for", value=blocks),
+            Figure(name="clients whose data was searched for", value=owners),
             Figure(name="findings", value=len(faults)),
             Figure(
                 name="servers' files whose content depends on notes",
                 value=sum(
-                    k.files
+                    k.files or 0
                     for k in subject.kept
                     if k.derived_from_notes and k.role not in {"client", "exchange"}
                 ),
@@ -205,6 +211,9 @@ def _looks_sealed(chunk: bytes) -> bool:
 
 
 def _plant_data(subject: Remains) -> Remains:
+    """Data of a client on a server's disk; without such a disk nobody could find it there, so that the check has no power."""
+    if not subject.disks:
+        return subject
     block = next(iter(subject.needles.owners), None)
     leak = b'{"__metadata__":{"kind":"pruning-masks"}}' if block is None else b"?" * 3 + block + b"?"
     stack = Haystack("a planted file", sealed=False, read=lambda: [leak])
@@ -359,7 +368,7 @@ def _measure_releases(subject: tuple[Released, ...], _draws: Draws) -> Measureme
                 f"sums of the tasks {short(one[0])} and {short(other[0])} share {len(both)} clients"
             )
     says = (
-        f"Of {len(sums)} released sums no two are of different tasks over the same weights with a common client."
+        f"Of {len(sums)} released sums no two are of one round, nor of different tasks over the same weights with a common client."
         if not faults
         else f"{_listed(faults)}: their difference is about fewer clients than each of them."
     )

@@ -138,7 +138,7 @@ def make_view(sent: Iterable[Sent], corrupted: Collection[str], *, exchange: boo
 
 
 def make_kept(files: Iterable[StoredFile], declaration: Declaration) -> tuple[Kept, ...]:
-    """What lies on whose disk, by kind."""
+    """What lies on whose disk, by kind; of a client's own data no sizes, which say how many notes and patients it has."""
     found: dict[tuple[str, str, str], DeclaredFile | None] = {}
     sizes: list[tuple[tuple[str, str, str], int]] = []
     for file in files:
@@ -151,13 +151,14 @@ def make_kept(files: Iterable[StoredFile], declaration: Declaration) -> tuple[Ke
             party=party,
             role=role,
             artefact=name,
-            files=count,
-            bytes=size,
+            files=None if own else count,
+            bytes=None if own else size,
             derived_from_notes=artefact.derived_from_notes if artefact else True,  # nobody has said otherwise
             protected=artefact.protected if artefact else "",
         )
         for (party, role, name), (count, size) in _sums(sizes).items()
         for artefact in (found[party, role, name],)
+        for own in (role == "client" and artefact is not None and artefact.derived_from_notes,)
     )
 
 

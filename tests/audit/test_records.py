@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from secprune.audit.check import Kind
+from secprune.audit.check import Kind, Verdict, run
 from secprune.audit.needles import BLOCKS_OF_EACH, Needles, blocks_of
 from secprune.audit.records import (
     COHORT_SIZE,
@@ -68,6 +68,31 @@ def test_all_are_records_with_a_control():
 
 def test_an_honest_study(root):
     assert [said(root, check.id) for check in ALL] == [None] * len(ALL)
+
+
+def test_what_nobody_looked_at_is_not_confirmed(root):
+    """An exchange without any party's directory: a leak on a disk could not be found; and a study that has not begun."""
+    for party in (*root.glob("clinic-*"), *root.glob("adder-*"), root / "hq"):
+        shutil.rmtree(party)
+    check, subject = subject_of(open_study(root, Declared), "residue")
+    found = run(check, subject, draws, seed=1, clock=lambda: 0.0)
+    assert found.verdict is Verdict.NO_POWER
+    assert "no party's directory" in found.measurement.says
+    for part in ("messages", "chunks"):
+        shutil.rmtree(root / "exchange" / part)
+    assert subject_of(open_study(root, Declared), "declared-flows")[1] == "nothing was sent"
+
+
+def test_what_is_said_does_not_depend_on_how_many_notes_there_are(root):
+    def told():
+        study = open_study(root, Declared)
+        check, subject = subject_of(study, "residue")
+        return study.kept, check.measure(subject, draws("residue"))
+
+    before = told()
+    with (root / "clinic-0" / "notes.txt").open("a") as notes:
+        notes.write("\n\n" + notes_of("another patient"))
+    assert told() == before
 
 
 # ---- declared-flows
@@ -195,7 +220,7 @@ def test_needles_are_few_and_none_is_found_in_noise():
 def test_short_haystacks(piece):
     stack = Haystack("x", sealed=False, read=lambda: [piece])
     needles = Needles(dict.fromkeys(blocks_of(bytes(range(64)), 32), "x"))
-    assert not RESIDUE.measure(Remains((stack,), needles, ()), draws("")).refuted
+    assert not RESIDUE.measure(Remains((stack,), needles, (), ("adder-0",)), draws("")).refuted
 
 
 # ---- ledgers-agree

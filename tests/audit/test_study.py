@@ -9,7 +9,10 @@ import pytest
 from audited import KINDS, Declared, finished, measured, opened, results, snapshot
 
 from secprune.audit.check import Verdict
+from secprune.crypto.envelope import sign
 from secprune.errors import ConfigurationError, LocalMisuseError, SecpruneError
+from secprune.ids import sha256
+from secprune.messages.types import Cohort
 from secprune.parties.auditing import export_ledger
 from secprune.parties.auditor.study import open_study, records_of
 
@@ -79,8 +82,10 @@ def test_the_exchange_alone_is_enough_for_flows(additive, copy):
     subjects = {check.id: subject for check, subject in records_of(alone)}
     assert subjects["ledgers-agree"] == "no party's ledger is at hand"
     found = results(alone)
+    no_disk = found.pop("residue")
+    assert no_disk.verdict is Verdict.NO_POWER  # a leak on a disk would not have been found
     assert all(result.verdict is Verdict.CONFORMS for result in found.values())
-    assert "by its form" in found["residue"].measurement.says
+    assert "by its form" in no_disk.measurement.says
 
 
 def test_exported_ledgers_stand_for_directories(additive, copy):
@@ -137,3 +142,15 @@ def test_inputs_name_every_public_file_and_change_with_it(copy):
     chunk.unlink()
     after = open_study(copy, Declared).inputs
     assert {name for name in before if before[name] != after[name]} == {"exchange chunks"}
+
+
+def test_nobody_but_a_server_can_make_a_study_look_as_if_it_had_released_something(additive, copy):
+    task, name = additive.task, "clinic-0"
+    lie = Cohort(task_id=task.task_id, round=0, members=())
+    data = sign(lie, signer=name, identity=additive.identities[name])
+    folder = next((copy / "exchange" / "messages").glob("*/0/cohorts"))
+    (folder / sha256(data).removeprefix("sha256:")).write_bytes(data)
+    study = open_study(copy, Declared)
+    assert {one.party for one in study.released} == {"hq", *task.names("aggregator")}
+    assert len(study.facts.cohort) == 4
+    assert ("client", "cohorts", False) in {(f.sender_role, f.artefact, f.declared) for f in study.flows}

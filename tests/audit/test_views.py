@@ -64,12 +64,16 @@ def test_what_is_kept_is_counted_by_kind_and_a_stranger_is_taken_for_the_worst()
         StoredFile("adder-0", "aggregator", "journal.sqlite-wal", 6),
         StoredFile("adder-0", "aggregator", "pruning-masks.safetensors", 9),
         StoredFile("clinic-0", "client", "party.toml", 1),
+        StoredFile("clinic-0", "client", "journal.sqlite", 7),
+        StoredFile("clinic-0", "client", "what.bin", 8),
     ]
     kept = make_kept(files, Declared())
     assert [(k.party, k.artefact, k.files, k.bytes, k.derived_from_notes) for k in kept] == [
         ("adder-0", "journal", 2, 11, True),
         ("adder-0", "undeclared", 1, 9, True),
+        ("clinic-0", "journal", None, None, True),  # says how many patients there are
         ("clinic-0", "party file", 1, 1, False),
+        ("clinic-0", "undeclared", 1, 8, True),
     ]
 
 

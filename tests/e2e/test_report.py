@@ -5,9 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 
+import msgspec
 import pytest
 from command_line import secprune
+from msgspec.structs import replace
 from tiny_models import NOTES, make_checkpoint
+
+from secprune.audit.check import Kind, Verdict
+from secprune.audit.evidence import Evidence
+from secprune.errors import RemoteMisbehaviourError
+from secprune.parties.auditor.bundle import verify_evidence, write_bundle
+from secprune.storage.keyfile import read_identity
+from secprune_cli.report.command import ThreatModels, rendered
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +35,7 @@ def study(tmp_path_factory):
 @pytest.fixture(scope="module")
 def report(study):
     out = study / "report"
+    secprune("keys", "new", "--role", "auditor", "--name", "watchdog", "--dir", study / "keys")
     done = secprune(
         "auditor",
         "report",
@@ -38,6 +48,8 @@ def report(study):
         study / "data",
         "--seed",
         5,
+        "--keys",
+        study / "keys",
         "--json",
     )
     return out, json.loads(done.stdout)
@@ -70,7 +82,12 @@ def test_nothing_of_a_note_or_mask_is_in_the_evidence(report):
     out, _ = report
     text = (out / "evidence.json").read_text() + (out / "report.html").read_text()
     assert not [note for note in NOTES if note[:30] in text]
-    assert (out / "identity.key").stat().st_mode & 0o077 == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        "auditor.card.json",
+        "evidence.json",
+        "manifest.json",
+        "report.html",
+    ]  # and no private key, for all of it is filed
 
 
 def test_evidence_is_verified_offline_and_with_the_study(study, report):
@@ -78,7 +95,15 @@ def test_evidence_is_verified_offline_and_with_the_study(study, report):
     alone = json.loads(secprune("auditor", "verify", "--evidence", out, "--json").stdout)
     assert (alone["fingerprint"], alone["repeated"]) == (result["fingerprint"], [])
     again = secprune("auditor", "verify", "--evidence", out, "--study", study / "study", "--json")
-    assert {"share-view", "share-view-exhaustive", "row-sums"} <= set(json.loads(again.stdout)["repeated"])
+    repeated = {
+        "share-view",
+        "share-view-exhaustive",
+        "row-sums",
+        "ledgers-agree",
+        "cohort-size",
+        "one-release",
+    }
+    assert repeated <= set(json.loads(again.stdout)["repeated"])
 
 
 @pytest.mark.parametrize("file", ["evidence.json", "report.html"])
@@ -90,26 +115,105 @@ def test_a_changed_file_is_found(report, tmp_path, file):
     assert f"{file} was changed after it was signed" in " ".join(done.stderr.split())
 
 
-def test_a_signed_lie_is_found(report, tmp_path):
-    """An auditor who writes a better verdict than its own measurements give, and signs that."""
-    from msgspec import json as msgjson
-    from msgspec import structs
+def of(evidence, check):
+    return next(result for result in evidence.results if result.check == check)
 
-    from secprune.audit.check import Verdict
-    from secprune.audit.evidence import Evidence
-    from secprune.parties.auditor.bundle import write_bundle
-    from secprune.storage.keyfile import read_identity
 
-    out, _ = report
-    evidence = msgjson.decode((out / "evidence.json").read_bytes(), type=Evidence)
-    first = next(r for r in evidence.results if r.verdict is Verdict.CONFORMS)
-    better = tuple(structs.replace(r, verdict=Verdict.PROVED) if r is first else r for r in evidence.results)
-    identity, card = read_identity(out / "identity.key")
+def with_result(evidence, check, **changed):
+    results = tuple(replace(r, **changed) if r.check == check else r for r in evidence.results)
+    return judged(replace(evidence, results=results))
+
+
+def with_facts(evidence, **changed):
+    return judged(replace(evidence, facts=replace(evidence.facts, **changed)))
+
+
+def judged(evidence):
+    """With the statuses that follow, as a careful liar would write them."""
+    results = {result.check: result for result in evidence.results}
+    return replace(evidence, models=ThreatModels.load().evaluate(results, evidence.facts))
+
+
+def missed(result):
+    return replace(result.measurement, refuted=False, says="Nothing.")
+
+
+LIES = {
+    "a better verdict": (
+        lambda e: with_result(e, "row-sums", verdict=Verdict.PROVED),
+        "row-sums says PROVED, its measurements say CONFORMS",
+    ),
+    "a better kind": (
+        lambda e: with_result(e, "row-sums", kind=Kind.PROOF, verdict=Verdict.PROVED),
+        "row-sums is another kind of check",
+    ),
+    "a control left out": (
+        lambda e: with_result(e, "share-view", controls=of(e, "share-view").controls[1:]),
+        "share-view was run with other controls",
+    ),
+    "another seed": (lambda e: with_result(e, "share-view", seed=9), "from another seed"),
+    "a check left out": (
+        lambda e: judged(replace(e, results=e.results[1:])),
+        "the checks are not those of this version",
+    ),
+    "a check twice": (
+        lambda e: judged(replace(e, results=(*e.results, e.results[0]))),
+        "the checks are not those of this version",
+    ),
+    "a better status": (lambda e: replace(e, models=e.models[:-1]), "the statuses of the list"),
+    "another auditor": (lambda e: replace(e, auditor="ministry"), "says that ministry made it"),
+}
+ABOUT_THE_STUDY = {
+    "more clients": (
+        lambda e: with_facts(e, cohort=(*e.facts.cohort, "ward-9")),
+        "the facts of the study are others: cohort",
+    ),
+    "another promise": (
+        lambda e: with_facts(e, mechanism="dp-statistics"),
+        "the facts of the study are others: mechanism",
+    ),
+    "a flow left out": (lambda e: replace(e, flows=e.flows[1:]), "who sent what to whom"),
+    "an input left out": (
+        lambda e: replace(e, inputs=dict(list(e.inputs.items())[1:])),
+        "task.toml is not here as it was",
+    ),
+    "other figures": (
+        lambda e: with_result(
+            e, "share-view", measurement=replace(missed(of(e, "share-view")), sample=10**9)
+        ),
+        "share-view gives other figures",
+    ),
+    "another cohort size": (
+        lambda e: with_result(e, "cohort-size", measurement=missed(of(e, "cohort-size"))),
+        "cohort-size gives other figures",
+    ),
+}
+
+
+@pytest.mark.parametrize("lie", [*LIES, *ABOUT_THE_STUDY])
+def test_a_signed_lie_is_found(study, report, tmp_path, lie):
+    """An auditor who writes, and signs, something better than it found."""
+    evidence = msgspec.json.decode((report[0] / "evidence.json").read_bytes(), type=Evidence)
+    told, message = (LIES | ABOUT_THE_STUDY)[lie]
+    told = told(evidence)
+    identity, card = read_identity(study / "keys" / "identity.key")
     tmp_path.chmod(0o700)
-    write_bundle(tmp_path, structs.replace(evidence, results=better), "<html>", identity=identity, card=card)
+    write_bundle(tmp_path, told, rendered(told), identity=identity, card=card)
+    whole = study / "study" if lie in ABOUT_THE_STUDY else None
+    with pytest.raises(RemoteMisbehaviourError, match=message) as caught:
+        verify_evidence(tmp_path, ThreatModels.load(), render=rendered, study=whole)
+    assert caught.value.party == "watchdog"
+
+
+def test_a_report_that_says_something_else_than_its_evidence_is_found(study, report, tmp_path):
+    evidence = msgspec.json.decode((report[0] / "evidence.json").read_bytes(), type=Evidence)
+    identity, card = read_identity(study / "keys" / "identity.key")
+    tmp_path.chmod(0o700)
+    html = rendered(evidence).replace("CONFORMS", "PROVED")
+    write_bundle(tmp_path, evidence, html, identity=identity, card=card)
     done = secprune("auditor", "verify", "--evidence", tmp_path, check=False)
     assert done.returncode == 4
-    assert f"{first.check} says PROVED, its measurements say CONFORMS" in " ".join(done.stderr.split())
+    assert "report.html is not what this version makes of evidence.json" in " ".join(done.stderr.split())
 
 
 def test_a_study_in_the_clear_is_refuted_and_reported_all_the_same(study, tmp_path):
@@ -188,5 +292,11 @@ checks = ["residue"]
         "--json",
     )
     assert json.loads(done.stdout)["refuted"] == []
+    assert (
+        secprune("auditor", "verify", "--evidence", tmp_path / "out", "--threat-model", own).returncode == 0
+    )
+    done = secprune("auditor", "verify", "--evidence", tmp_path / "out", check=False)
+    assert done.returncode == 2
+    assert "threat models TM90 are not at hand" in " ".join(done.stderr.split())
     models = {model["id"]: model for model in evidence_of(tmp_path / "out")["models"]}
     assert (models["TM90"]["source"], models["TM90"]["claims"][0]["status"]) == ("own.toml", "CONFORMS")

@@ -39,7 +39,8 @@ def test_a_study_that_protects_patients_passes_what_has_power(model, payload):
     # 65 features are too few canaries for a lower bound to say anything, and this is what it says.
     assert found["canary-bound"].verdict in {Verdict.NO_POWER, Verdict.NOT_REFUTED}
     assert found["gaussian-estimate"].verdict in {Verdict.NO_POWER, Verdict.NOT_REFUTED}
-    assert len(found["accounting"].measurement.figures) == 7  # the other accountants' too
+    names = {figure.name for figure in found["accounting"].measurement.figures}
+    assert {"Opacus, PRV", "dp-accounting, exact"} <= names  # the other accountants too
 
 
 @pytest.mark.parametrize("arch", ["llama", "qwen2", "opt", "gpt2"])

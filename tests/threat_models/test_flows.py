@@ -10,7 +10,7 @@ from small_study import SQUARE_SUMS, make_study
 
 from secprune.exchange.api import Phase
 from secprune.parties import session
-from secprune.task import CountNoiseSpec, PrivacySpec
+from secprune.task import CountNoiseSpec, PrivacySpec, ResponseSpec
 from secprune_threat_models import load_system
 
 PHASES = set(get_args(Phase))
@@ -114,8 +114,13 @@ def test_a_study_sends_what_is_declared_for_its_protocol(tmp_path, protocol):
 
 @pytest.mark.parametrize(
     "privacy",
-    [PrivacySpec(), SQUARE_SUMS, PrivacySpec(mechanism="count-noise", count_noise=CountNoiseSpec(sigma="2"))],
-    ids=["counts", "square-sums", "count-noise"],
+    [
+        PrivacySpec(),
+        SQUARE_SUMS,
+        PrivacySpec(mechanism="count-noise", count_noise=CountNoiseSpec(sigma="2")),
+        PrivacySpec(mechanism="randomised-response", response=ResponseSpec(flip="0.1")),
+    ],
+    ids=["counts", "square-sums", "count-noise", "randomised-response"],
 )
 def test_a_study_keeps_what_is_declared_for_its_payload_and_mechanism(tmp_path, privacy):
     study = make_study(tmp_path, privacy=privacy)

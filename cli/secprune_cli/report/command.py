@@ -21,7 +21,7 @@ from secprune.parties.auditor.registry import CHECKS
 from secprune.parties.auditor.report import Rehearsal, make_evidence
 from secprune.parties.config import IDENTITY_FILE
 from secprune.pruning.notes import read_notes
-from secprune.storage.keyfile import card_of, read_identity, write_identity
+from secprune.storage.keyfile import card_of, read_identity
 from secprune_cli.report.render import render
 from secprune_cli.report.words import CheckText
 from secprune_threat_models import evaluate, load_models, load_system
@@ -139,10 +139,9 @@ def write_report(options: ReportOptions, *, progress: Progress) -> ReportResult:
         commands=_commands(options, seed),
         progress=progress,
     )
-    html = render(evidence, about())
     private_directory(out)
-    identity, card = own or _new_keys(out)
-    write_bundle(out, evidence, html, identity=identity, card=card)
+    identity, card = own or _new_keys()
+    write_bundle(out, evidence, rendered(evidence), identity=identity, card=card)
     return _result(options, evidence, card)
 
 
@@ -157,6 +156,11 @@ def check_claims_hold(result: ReportResult) -> None:
             f"{len(result.refuted)} claims do not hold: {', '.join(result.refuted)}",
             hint=f"read {result.report}: each check says what it found, and what to compare it with",
         )
+
+
+def rendered(evidence: Evidence) -> str:
+    """The report of evidence, as this version makes it."""
+    return render(evidence, about())
 
 
 def about() -> dict[str, CheckText]:
@@ -184,15 +188,15 @@ def _commands(options: ReportOptions, seed: int) -> tuple[str, ...]:
     words = ["secprune auditor report", "--study STUDY", "--out OUT", f"--seed {seed}"]
     words += ["--rehearse"] if options.rehearse else []
     given = {"--model": options.model, "--notes": options.notes, "--public": options.public}
+    own = [f"--threat-model {path.name}" for path in options.threat_models]
+    own += [] if options.exchange is None else ["--exchange EXCHANGE"]
     words += [f"{name} {path.name}" for name, path in given.items() if path is not None]
-    words += [f"--threat-model {path.name}" for path in options.threat_models]
-    return " ".join(words), "secprune auditor verify --evidence OUT --study STUDY"
+    return " ".join([*words, *own]), " ".join(["secprune auditor verify --evidence OUT --study STUDY", *own])
 
 
-def _new_keys(out: Path) -> tuple[Identity, PartySpec]:
-    """Keys of an auditor who has none: what they sign can be compared with itself only."""
+def _new_keys() -> tuple[Identity, PartySpec]:
+    """Keys of an auditor who has none, kept nowhere: what is filed holds no private key, and nobody signs with them again."""
     identity = Identity.generate(random_bytes)
-    write_identity(out / IDENTITY_FILE, identity, role="auditor", name="auditor")
     return identity, card_of(identity, role="auditor", name="auditor")
 
 

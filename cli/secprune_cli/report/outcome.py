@@ -148,7 +148,7 @@ def _contradicted(evidence: Evidence, claims: list[ClaimResult]) -> tuple[str, .
             for flow in flows
         ),
         *(
-            f"Undeclared: {plural(kept.files, 'file')} at {kept.party}, of a kind that no threat model knows."
+            f"Undeclared: {plural(kept.files or 0, 'file')} at {kept.party}, of a kind that no threat model knows."
             for kept in files
         ),
     )

@@ -59,8 +59,8 @@ class Stored(Struct, frozen=True, kw_only=True):
     """Files of one kind on the disks of one party, or of all of a role."""
 
     artefact: str
-    files: int
-    bytes: int
+    files: int | None
+    bytes: int | None
     derived_from_notes: bool
     protected: str
     declared: bool
@@ -203,8 +203,8 @@ def _stored(evidence: Evidence) -> tuple[tuple[str, str, tuple[Stored, ...]], ..
             tuple(
                 Stored(
                     artefact=artefact,
-                    files=sum(kept.files for kept in some),
-                    bytes=sum(kept.bytes for kept in some),
+                    files=_told(kept.files for kept in some),
+                    bytes=_told(kept.bytes for kept in some),
                     derived_from_notes=derived,
                     protected=protected,
                     declared=artefact != UNDECLARED,
@@ -215,6 +215,13 @@ def _stored(evidence: Evidence) -> tuple[tuple[str, str, tuple[Stored, ...]], ..
         )
         for (role, name), files in groupby(sorted(evidence.kept, key=keeper), key=keeper)
     )
+
+
+def _told(numbers: Iterable[int | None]) -> int | None:
+    """Their sum; None if one of them is not told."""
+    found = list(numbers)
+    known = [number for number in found if number is not None]
+    return sum(known) if len(known) == len(found) else None
 
 
 def _checks(evidence: Evidence, about: Mapping[str, CheckText]) -> tuple[CheckRow, ...]:

@@ -82,7 +82,7 @@ _SHOWN = {
 }
 
 KINDS = {
-    Kind.PROOF: "a proof: every case was gone through",
+    Kind.PROOF: "a proof: every case that it covers was gone through",
     Kind.CONFORMANCE: "a conformance test: what was measured is compared with what was promised",
     Kind.ATTACK: "an attack that was really run",
     Kind.LOWER_BOUND: "a lower bound: the true value is at least this, and may be larger",

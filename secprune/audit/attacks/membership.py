@@ -13,7 +13,6 @@ from secprune.audit.attacks.tracing import Tracing, measure
 from secprune.audit.check import Check, Kind
 
 if TYPE_CHECKING:
-    from secprune.audit.attacks.tracing import Size
     from secprune.audit.attacks.views import View
 
 _TRACING = "tracing with the covariance of public documents: secprune.audit.attacks.tracing; masks inverted by secprune.audit.attacks.inversion"
@@ -26,17 +25,13 @@ class Guarded(Tracing):
 
     unguarded: View | None = None
     unguarded_what: str = ""
-    unguarded_sizes: tuple[Size, ...] = ()
 
 
 def unguard(subject: Guarded) -> Guarded:
     """The mutation: the same question, asked of what stands behind the protection."""
     if subject.unguarded is None:
         raise ValueError("nothing stands behind this subject's protection")
-    sizes = subject.unguarded_sizes or subject.sizes
-    return dataclasses.replace(
-        subject, view=subject.unguarded, what=subject.unguarded_what, sizes=sizes, unguarded=None
-    )
+    return dataclasses.replace(subject, view=subject.unguarded, what=subject.unguarded_what, unguarded=None)
 
 
 MEMBERSHIP_MASK: Check[Tracing] = Check(

@@ -95,7 +95,8 @@ def measure(subject: Tracing, draws: Draws) -> Measurement:
     """
     figures: list[Figure] = []
     curves: list[Curve] = []
-    best, documents = 0.0, 0
+    found: list[Figure] = []
+    documents = 0
     for size in subject.sizes:
         trials = trace(subject, draws, size)
         auc, positives = rates(trials, draws.numpy, resamples=_RESAMPLES)
@@ -103,19 +104,29 @@ def measure(subject: Tracing, draws: Draws) -> Measurement:
             msgspec.structs.replace(figure, name=f"{figure.name}, {size}") for figure in (auc, positives)
         ]
         curves.append(roc(str(size), *pooled(trials)))
-        best = max(best, auc.low or 0.0)
+        found.append(figures[-2])
         documents += sum(a.size + b.size for a, b in trials)
     nothing = rates(trace(subject, draws, subject.sizes[0], used=False), draws.numpy, resamples=_RESAMPLES)[0]
     baseline = f"AUC of the baseline (neither was used), {subject.sizes[0]}"
     figures.append(msgspec.structs.replace(nothing, name=baseline))
-    refuted = best > subject.limit
-    does = "tells" if refuted else "does not tell"
+    surest = max(found, key=lambda auc: auc.low or 0.0)
+    refuted = (surest.low or 0.0) > subject.limit
     return Measurement(
         refuted=refuted,
-        says=f"From {subject.what}, with public text and the public model, an attacker {does} whose documents were used.",
+        says=_words(subject, surest, above=refuted),
         figures=(*figures, Figure(name="limit of the AUC", value=subject.limit)),
         sample=documents,
         curves=tuple(curves),
+    )
+
+
+def _words(subject: Tracing, auc: Figure, *, above: bool) -> str:
+    """How well the attack does where it surely does best; never that it tells nothing, for a limit may be far from 1/2."""
+    size = auc.name.partition(", ")[2]
+    return (
+        f"From {subject.what}, with public text and the public model, an attacker ranks a document that was used above another "
+        f"one in {auc.value:.0%} of cases ({size}; 50% is guessing), which is {'surely' if above else 'not surely'} above the "
+        f"limit of {subject.limit:.0%}."
     )
 
 

@@ -3,7 +3,9 @@
 Three numbers must be in order: the exact epsilon of continuous Gaussian noise (`curve`) <= what the project computes of the
 task (`privacy.guarantee`) <= what the task claims. And the second must be within one percent of the closed form of
 zero-concentrated differential privacy, whose least is found here by trying many alphas, not by the project's search. Where
-dp-accounting and Opacus are installed, their numbers stand beside them.
+dp-accounting and Opacus are installed, their numbers stand beside them. The noise is taken from the variances that parties draw
+with, as `conformance` measures them, and from how many of them must be honest; of distributed noise the epsilon that one
+party's own part leaves is computed again too.
 
 Source: Canonne, Kamath and Steinke (arXiv 2004.00010), corollary 13; Balle and Wang (arXiv 1805.06530), theorem 8.
 """
@@ -21,7 +23,8 @@ from msgspec import UNSET
 from secprune.audit.check import Check, Figure, Kind, Measurement
 from secprune.audit.guarantees.curve import epsilon_of_mu
 from secprune.errors import ConfigurationError
-from secprune.privacy.guarantee import Guarantee, guarantee
+from secprune.privacy.grid import NORM
+from secprune.privacy.guarantee import Guarantee, guarantee, round_variances
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,9 +46,11 @@ class Claim:
     Attributes:
         epsilon: claimed; what is computed, of a task that claims none (noise on votes).
         computed: by the project, of the task's noise.
-        mu: sensitivity in standard deviations of all noise together, taken from the task's own numbers.
+        mu: sensitivity in standard deviations of all noise that counts together, over all rounds.
         delta: at which.
         others: what other accountants say of the same Gaussian noise, exactly or from above, by their names.
+        collapsed: computed by the project, of one party's own part of the noise; None where that is all of it.
+        parts: that make up the noise.
     """
 
     epsilon: Fraction
@@ -53,6 +58,8 @@ class Claim:
     mu: float
     delta: float
     others: Mapping[str, float]
+    collapsed: float | None = None
+    parts: int = 1
 
 
 def claim_of(
@@ -71,8 +78,16 @@ def claim_of(
     given, privacy = compute(task), task.privacy
     if given is not None and privacy.patients is not UNSET:
         patients = privacy.patients
+        parts = 1 if privacy.payload == "counts" else task.protocol.min_clients - patients.colluders
+        inverse = sum(NORM**2 / (parts * variance) for variance in round_variances(task))
         return Claim(
-            Fraction(patients.epsilon), given.epsilon, float(1 / patients.z), float(patients.delta), others
+            Fraction(patients.epsilon),
+            given.epsilon,
+            math.sqrt(inverse),
+            float(patients.delta),
+            others,
+            given.epsilon_collapsed,
+            parts,
         )
     if given is not None and privacy.count_noise is not UNSET:
         mu = math.sqrt(_votes_that_change(task)) / float(privacy.count_noise.sigma)
@@ -115,6 +130,17 @@ def _measure(claim: Claim, _draws: Draws) -> Measurement:
         faults.append(f"the project computes {claim.computed:.4g}, less than the exact {exact:.4g}")
     if abs(claim.computed - closed) > _CLOSE * closed:
         faults.append(f"the project computes {claim.computed:.4g}, the closed form is {closed:.4g}")
+    alone: tuple[Figure, ...] = ()
+    if claim.collapsed is not None:
+        left = closed_form(claim.mu * math.sqrt(claim.parts), claim.delta)
+        if abs(claim.collapsed - left) > _CLOSE * left:
+            faults.append(
+                f"of one party's own noise the project computes {claim.collapsed:.4g}, the closed form is {left:.4g}"
+            )
+        alone = (
+            Figure(name="of one party's own noise, computed by the project", value=claim.collapsed),
+            Figure(name="of one party's own noise, computed again", value=left),
+        )
     return Measurement(
         refuted=bool(faults),
         says="; ".join(faults)
@@ -124,6 +150,7 @@ def _measure(claim: Claim, _draws: Draws) -> Measurement:
             Figure(name="computed by the project", value=claim.computed),
             Figure(name="closed form, computed again", value=closed),
             Figure(name="exact, of continuous Gaussian noise", value=exact),
+            *alone,
             *(Figure(name=name, value=value) for name, value in claim.others.items()),
         ),
         sample=1,

@@ -144,9 +144,11 @@ def _enumerate(model: ShareModel, draws: Draws) -> Measurement:
     elif tied:
         says = f"The code does something else than the scheme that was enumerated: {tied}."
     else:
+        moduli = ", ".join(str(case.modulus) for case in model.cases)
         says = (
             "Whatever two hospitals report, all aggregators but one see exactly what somebody makes up who knows only "
-            "the sum: every case was counted. The code computes this scheme, to the bit."
+            f"the sum and what rows add up to: every case was counted for words modulo {moduli}. Words of 64 bits are too many "
+            "to count; for one random report of such words the code computed this scheme, to the bit."
         )
     return Measurement(refuted=bool(wrong or tied), says=says, figures=figures, sample=views)
 

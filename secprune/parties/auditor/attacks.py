@@ -212,7 +212,7 @@ def attacks_on(task: Task, bench: Bench, sizes: Sizes | None = None) -> Iterator
     """
     sizes = sizes or Sizes()
     yield from _in_the_clear(bench, sizes)
-    yield from _of_sums(bench, sizes)
+    yield from _of_sums(task, bench, sizes)
     if task.protocol.name != "bfv":
         yield MEMBERSHIP_SHARE, _share(task, bench, sizes)
     yield from _protected(task, bench, sizes)
@@ -238,7 +238,21 @@ def _in_the_clear(bench: Bench, sizes: Sizes) -> Iterator[tuple[Check[Any], Any]
     )
 
 
-def _of_sums(bench: Bench, sizes: Sizes) -> Iterator[tuple[Check[Any], Any]]:
+def vote_noises(task: Task) -> tuple[Fraction, ...]:
+    """Variances of noise on each count to try: the study's own, or some where it has none.
+
+    Of n clients that turn votes round with probability p, a count has variance n p (1 - p), and one vote moves it by 1 - 2 p.
+    """
+    noise, response = task.privacy.count_noise, task.privacy.response
+    if noise is not UNSET:
+        return (Fraction(noise.sigma) ** 2,)
+    if response is not UNSET:
+        flip = Fraction(response.flip)
+        return (task.n_max * flip * (1 - flip) / (1 - 2 * flip) ** 2,)
+    return Fraction(4), Fraction(64)
+
+
+def _of_sums(task: Task, bench: Bench, sizes: Sizes) -> Iterator[tuple[Check[Any], Any]]:
     rehearsal, each = bench.rehearsal, sizes.per_hospital
     sums = _fitting(bench, (Size(n, each, sizes.trials(n)) for n in sizes.hospitals))
     yield (
@@ -278,10 +292,11 @@ def _of_sums(bench: Bench, sizes: Sizes) -> Iterator[tuple[Check[Any], Any]]:
             sums,
         ),
     )
-    variances = (Fraction(4), Fraction(64))
     yield (
         MEMBERSHIP_COUNT_NOISE,
-        NoisedVotes(rehearsal, variances, discrete_gaussian, _several(bench), trials=max(8, sizes.trials(4))),
+        NoisedVotes(
+            rehearsal, vote_noises(task), discrete_gaussian, _several(bench), trials=max(8, sizes.trials(4))
+        ),
     )
     yield PROPERTY_IN_SUM, Picking(rehearsal, (2, 4), _several(bench), trials=max(8, sizes.trials(4)))
     yield UNANIMITY, Agreeing(rehearsal, sums[-1].hospitals, each)
@@ -313,17 +328,19 @@ def _protected(task: Task, bench: Bench, sizes: Sizes) -> Iterator[tuple[Check[A
     )
     hospitals = 4
     size = (Size(hospitals, each, sizes.trials(hospitals)),)
+    few = Size(hospitals, 2, sizes.trials(hospitals))
+    # With counts everybody noises alone, and all aggregators together see a single hospital's mask.
+    alone = () if mechanism.summed else (Size(1, 2, sizes.trials(1)),)
     yield (
         MEMBERSHIP_DP,
         Guarded(
             rehearsal.population,
             released_mask_view(rehearsal, mechanism),
             f"the released masks {whose}",
-            size,
+            tuple(dict.fromkeys((*alone, few, *size))),
             limit=mechanism.limit,
             unguarded=counts_view(rehearsal),
             unguarded_what="the same without noise",
-            unguarded_sizes=(Size(hospitals, 2, sizes.trials(hospitals)),),
         ),
     )
     if mechanism.summed:

@@ -5,8 +5,10 @@
     manifest.json     digests of both, in an envelope signed by the auditor
     auditor.card.json the auditor's public keys; compare their fingerprint over another channel
 
-A signature says who found this, not that it is right: `verify_evidence` computes all verdicts and statuses again from the
-measurements, and with the study at hand runs again what follows from the seed.
+A signature says who found this, not that it is right. `verify_evidence` computes all verdicts, statuses and the report again
+from the measurements; every check must be there, of its kind and with all of its controls. With the study at hand it compares
+facts, flows and public files, and runs again what follows from them and the seed. Attacks, what parties keep (which changes
+when a study has ended), and the versions that are named rest on the auditor's word.
 """
 
 from __future__ import annotations
@@ -16,23 +18,25 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from secprune.audit.check import conclude
+from secprune.audit.check import Verdict, conclude
 from secprune.audit.evidence import Evidence, EvidenceManifest
 from secprune.crypto.envelope import open_envelope, sign
 from secprune.errors import LocalMisuseError, RemoteMisbehaviourError, SecpruneError
 from secprune.files import SHARED_FILE, read_bytes, write_atomically
 from secprune.ids import sha256
+from secprune.parties.auditor.registry import CHECKS
 from secprune.parties.auditor.report import repeat
 from secprune.parties.auditor.study import open_study
 from secprune.storage.keyfile import read_card, write_card
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from secprune.audit.check import CheckResult
     from secprune.crypto.identity import Identity
     from secprune.parties.auditor.report import Judge
+    from secprune.parties.auditor.study import Study
     from secprune.task import PartySpec
 
 EVIDENCE_FILE, REPORT_FILE = "evidence.json", "report.html"
@@ -74,22 +78,37 @@ def write_bundle(out: Path, evidence: Evidence, html: str, *, identity: Identity
     write_atomically(out / MANIFEST_FILE, signed, mode=SHARED_FILE)
 
 
-def verify_evidence(bundle: Path, judge: Judge, *, study: Path | None = None) -> EvidenceCheck:
+def verify_evidence(
+    bundle: Path,
+    judge: Judge,
+    *,
+    render: Callable[[Evidence], str],
+    study: Path | None = None,
+    exchange: Path | None = None,
+) -> EvidenceCheck:
     """Check a bundle offline.
 
     Args:
         bundle: directory that `write_bundle` wrote.
         judge: the threat models, with any that the consortium added.
-        study: the study's directory, to compare its public files and to run again what is repeatable.
+        render: makes the report of evidence.
+        study: the study's directory, to compare it and to run again what is repeatable.
+        exchange: a copy of the study's exchange, if it is not in the directory.
 
     Raises:
-        LocalMisuseError: it is no bundle.
+        LocalMisuseError: it is no bundle, or threat models that it names are not at hand.
         RemoteMisbehaviourError: something in it is not what was signed, or does not follow; names the auditor.
     """
     card, evidence = _open(bundle)
-    _check_verdicts(card.name, evidence)
+    _check_results(card.name, evidence)
     by_id = {result.check: result for result in evidence.results}
     models = judge.evaluate(by_id, evidence.facts)
+    here = {model.id for model in models}
+    if unknown := [model.id for model in evidence.models if model.id not in here]:
+        raise LocalMisuseError(
+            f"the threat models {', '.join(unknown)} are not at hand",
+            hint="give the files that the report was made with, each with --threat-model",
+        )
     if models != evidence.models:
         odd = next(
             (new.id for new, old in zip(models, evidence.models, strict=False) if new != old), "the list"
@@ -98,7 +117,13 @@ def verify_evidence(bundle: Path, judge: Judge, *, study: Path | None = None) ->
             card.name,
             f"the statuses of {odd} are not those that follow from the checks and threat models here",
         )
-    repeated = () if study is None else _check_study(card.name, evidence, judge, study)
+    if render(evidence).encode() != read_bytes(bundle / REPORT_FILE, what=REPORT_FILE):
+        raise _wrong(card.name, f"{REPORT_FILE} is not what this version makes of {EVIDENCE_FILE}")
+    repeated = (
+        ()
+        if study is None
+        else _check_study(card.name, evidence, open_study(study, judge.declaration, exchange=exchange))
+    )
     return EvidenceCheck(
         signer=card.name,
         fingerprint=card.fingerprint,
@@ -138,24 +163,46 @@ def _open(bundle: Path) -> tuple[PartySpec, Evidence]:
     return card, evidence
 
 
-def _check_verdicts(signer: str, evidence: Evidence) -> None:
+def _check_results(signer: str, evidence: Evidence) -> None:
+    """Every check of this version is there once, as it is defined, with the verdict that follows from what it measured."""
+    if evidence.auditor != signer:
+        raise _wrong(signer, f"the evidence says that {evidence.auditor} made it")
+    if sorted(result.check for result in evidence.results) != sorted(CHECKS):
+        raise _wrong(signer, "the checks are not those of this version, each of them once")
     for result in evidence.results:
+        check = CHECKS[result.check]
+        mutations = [control.mutation for control in result.controls]
+        if (result.kind, result.repeatable) != (check.kind, check.repeatable and bool(result.measurement)):
+            raise _wrong(signer, f"{result.check} is another kind of check than it says")
         if result.measurement is None:
-            due = "NOT RUN"
+            due = Verdict.NOT_RUN
+        elif mutations != list(check.mutations) or result.seed != evidence.seed:
+            raise _wrong(
+                signer, f"{result.check} was run with other controls than it has, or from another seed"
+            )
         else:
-            due = conclude(result.kind, result.measurement, result.controls).value
-        if result.verdict.value != due:
-            raise _wrong(signer, f"{result.check} says {result.verdict.value}, its measurements say {due}")
+            due = conclude(check.kind, result.measurement, result.controls)
+        if result.verdict is not due:
+            raise _wrong(
+                signer, f"{result.check} says {result.verdict.value}, its measurements say {due.value}"
+            )
 
 
-def _check_study(signer: str, evidence: Evidence, judge: Judge, root: Path) -> tuple[str, ...]:
-    study = open_study(root, judge.declaration)
-    for name, digest in evidence.inputs.items():
-        if study.inputs.get(name) != digest:
+def _check_study(signer: str, evidence: Evidence, study: Study) -> tuple[str, ...]:
+    names = sorted(evidence.inputs.keys() | study.inputs.keys())
+    for name in names:
+        if study.inputs.get(name) != evidence.inputs.get(name):
             raise _wrong(signer, f"{name} is not here as it was when it was audited")
-    recorded = {
-        result.check: result for result in evidence.results if result.repeatable and result.measurement
-    }
+    if study.facts != evidence.facts:
+        odd = [
+            name
+            for name in study.facts.__struct_fields__
+            if getattr(study.facts, name) != getattr(evidence.facts, name)
+        ]
+        raise _wrong(signer, f"the facts of the study are others: {', '.join(odd)}")
+    if study.flows != evidence.flows:
+        raise _wrong(signer, "who sent what to whom is not what the study's exchange and parties tell")
+    recorded = {result.check: result for result in evidence.results if result.repeatable}
     found = repeat(study, evidence.seed, set(recorded))
     for check in _differing(recorded, found):
         raise _wrong(signer, f"{check} gives other figures when it is run again with the same seed")

@@ -38,6 +38,11 @@ RECORDS: tuple[Check[Any], ...] = (
 )
 """Of a study's own record."""
 
+PUBLIC_RECORDS = frozenset(
+    check.id for check in (records.LEDGERS_AGREE, records.COHORT_SIZE, records.ONE_RELEASE)
+)
+"""Of them those that need nothing but task, ledgers and exchange."""
+
 SUMS: tuple[Check[Any], ...] = (
     share_model.SHARE_MODEL,
     share_view.SHARE_VIEW,

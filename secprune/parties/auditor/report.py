@@ -21,7 +21,7 @@ from secprune.audit.evidence import Evidence
 from secprune.audit.transcript import opened
 from secprune.errors import ConfigurationError, LocalEnvironmentError, LocalMisuseError, SecpruneError
 from secprune.parties.auditor import attacks, guarantees, sums
-from secprune.parties.auditor.registry import ATTACKS, CHECKS, GUARANTEES
+from secprune.parties.auditor.registry import ATTACKS, CHECKS, GUARANTEES, PUBLIC_RECORDS
 from secprune.parties.auditor.study import open_study, records_of
 from secprune.parties.config import PARTY_FILE, read_party_file
 from secprune.parties.progress import Progress, silent
@@ -134,9 +134,13 @@ def make_evidence(
 
 
 def repeat(study: Study, seed: int, ids: set[str]) -> dict[str, CheckResult]:
-    """Run again what follows from the seed and the task alone, of the checks with these ids."""
+    """Run again what follows from the seed and the public files alone, of the checks with these ids.
+
+    What depends on files that parties keep for themselves is not: they change when a study has ended.
+    """
     with tempfile.TemporaryDirectory() as scratch:
-        planned = [*_of_sums(study, seed, Path(scratch)), *_of_guarantees(study, None, None)]
+        public = [pair for pair in records_of(study) if pair[0].id in PUBLIC_RECORDS]
+        planned = [*public, *_of_sums(study, seed, Path(scratch)), *_of_guarantees(study, None, None)]
         return {
             check.id: _result(check, subject, seed)
             for check, subject in planned
@@ -187,7 +191,10 @@ def _of_guarantees(study: Study, rehearsal: Rehearsal | None, model: Path | None
         return [(check, _why(error)) for check in GUARANTEES]
     there = {check.id for check, _ in planned}
     missing = [check for check in GUARANTEES if check.id not in there]
-    nothing = "this study promises nothing that this could check, or nothing is rehearsed"
+    protects = study.facts.mechanism == "dp-statistics"
+    nothing = (
+        "is run with --rehearse only" if protects else "this study promises nothing that this could check"
+    )
     return [*planned, *((check, nothing) for check in missing)]
 
 

@@ -156,13 +156,14 @@ def records_of(study: Study) -> list[tuple[Check[Any], Any]]:
     stacks = find_haystacks(
         study.root, study.exchange, study.parties, study.transcript.sent, study.declaration
     )
-    remains = Remains(tuple(stacks), find_needles(task, study.parties), study.kept)
+    disks = tuple(one.party.name for one in study.parties if one.party.role != "client")
+    remains = Remains(tuple(stacks), find_needles(task, study.parties), study.kept, disks)
     here = tuple(one for one in study.released if one.task_id == task.task_id)
     cohorts = Cohorts(here, task.names("client"), task.protocol.min_clients)
     ledgers = LedgerRecord(task, study.ledgers, study.exchange.posted)
     nothing = "nothing was released"
     return [
-        (records.DECLARED_FLOWS, flows),
+        (records.DECLARED_FLOWS, flows if study.transcript.sent else "nothing was sent"),
         (records.RESIDUE, remains),
         (records.LEDGERS_AGREE, ledgers if study.ledgers else "no party's ledger is at hand"),
         (records.COHORT_SIZE, cohorts if here else nothing),
@@ -182,8 +183,11 @@ def _released(
     task: Task, posted: tuple[Posted, ...], ledgers: tuple[tuple[str, bytes], ...]
 ) -> Iterator[Released]:
     model = task.model.weights_digest
+    servers = {*task.names("aggregator"), *task.names("key-holder")}
     for one in posted:
         sender, message = opened(task, one, PHASE_OF) or ("", None)
+        if sender not in servers:  # what others sign releases nothing, and is no declared flow
+            continue
         match message:
             case AggregateShare() | Cohort() | SurvivorList():
                 members = tuple(sorted(member.client for member in message.members))

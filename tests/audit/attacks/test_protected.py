@@ -127,15 +127,18 @@ def test_released_masks_tell_no_more_than_noise_allows(rehearsal, summed):
         rehearsal.population,
         released_mask_view(rehearsal, mechanism),
         "masks",
-        (Size(2, 4, 20),),
+        (Size(1, 1, 40), Size(2, 1, 20), Size(2, 4, 20)),
         limit=mechanism.limit,
         unguarded=counts_view(rehearsal),
         unguarded_what="masks without noise",
-        unguarded_sizes=(Size(2, 1, 20),),
     )
     result = result_of(MEMBERSHIP_DP, subject)
     assert result.verdict is Verdict.NOT_REFUTED
-    assert result.measurement.figures[0].value < 0.75
+    names = [figure.name for figure in result.measurement.figures]
+    assert names == [figure.name for figure in result.controls[0].measurement.figures]  # the same worlds
+    assert result.measurement.figures[-3].value < 0.75  # AUC of the largest
+    assert "not surely above the limit" in result.measurement.says
+    assert "in 100% of cases" in result.controls[0].measurement.says
 
 
 def test_a_noised_sum_of_one_document_tells_as_much_as_noise_allows(rehearsal):

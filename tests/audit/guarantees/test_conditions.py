@@ -14,13 +14,14 @@ from privacy_tasks import make_task, noisy_counts, private, turned_round
 
 from secprune.audit.check import Verdict, run
 from secprune.audit.draws import Draws
+from secprune.audit.guarantees import accounting
 from secprune.audit.guarantees.accounting import ACCOUNTING, claim_of, closed_form
 from secprune.audit.guarantees.replacing import Cohort, replace_one
 from secprune.audit.guarantees.sensitivity import norm_squared, sensitivity
 from secprune.errors import ConfigurationError, LocalEnvironmentError
 from secprune.privacy.accounting import epsilon_of_rho
 from secprune.privacy.grid import COUNT_UNITS, NORM
-from secprune.privacy.guarantee import guarantee
+from secprune.privacy.guarantee import guarantee, round_variances
 
 
 def ran(check, subject, seed=1):
@@ -130,6 +131,22 @@ def test_an_accountant_that_is_off_is_refuted(factor):
 
     claim = replace(claim_of(task, {}, wrong), epsilon=Fraction(3))
     assert ran(ACCOUNTING, claim).verdict is Verdict.REFUTED
+
+
+def test_an_epsilon_of_one_partys_own_noise_that_is_off_is_refuted():
+    claim = claim_of(make_task(private("square-sums", epsilon="2", colluders=1)), {})
+    assert claim.parts > 1
+    assert ran(ACCOUNTING, claim).verdict is Verdict.CONFORMS
+    wrong = ran(ACCOUNTING, replace(claim, collapsed=claim.collapsed * 0.9))
+    assert wrong.verdict is Verdict.REFUTED
+    assert "of one party's own noise" in wrong.measurement.says
+
+
+def test_noise_that_is_divided_among_too_many_parties_is_refuted(monkeypatch):
+    """Parties draw with these variances, and so does the check of noise: it cannot know that they are too small."""
+    task = make_task(private("square-sums", epsilon="2", colluders=1))
+    monkeypatch.setattr(accounting, "round_variances", lambda task: [v / 2 for v in round_variances(task)])
+    assert ran(ACCOUNTING, claim_of(task, {})).verdict is Verdict.REFUTED
 
 
 def test_tasks_without_additive_noise_have_no_claim():
