@@ -1,13 +1,21 @@
-"""Says above every run what it ran with: `make test` runs with two releases of transformers."""
+"""Says above every run what it ran with: `make test` runs with two releases of transformers.
+
+Tests open the same few tasks and messages thousands of times, as parties that are started again do; what only depends
+on bytes is worked out once for each.
+"""
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 from importlib import metadata
 
-# Matrices are small here, and tests run side by side: numpy's threads would only wait for each other.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+import pytest
+
+# Matrices are small here, and tests run side by side: threads of numpy and torch would only wait for each other.
+for library in ("OPENBLAS", "OMP", "MKL"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 
 def pytest_report_header():
@@ -22,3 +30,16 @@ def _version(package):
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "(not installed)"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _each_text_once():
+    """Remember what a task file says and which signatures are valid: a third of the time of small rounds."""
+    from secprune import task
+    from secprune.crypto import envelope
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(task, "load_toml", functools.lru_cache(maxsize=64)(task.load_toml))
+        is_valid = functools.lru_cache(maxsize=4096)(envelope.signature_is_valid)
+        patch.setattr(envelope, "signature_is_valid", is_valid)
+        yield
