@@ -13,8 +13,9 @@ from importlib import metadata
 
 import pytest
 
-# Matrices are small here, and tests run side by side: numpy's threads would only wait for each other.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Matrices are small here, and tests run side by side: threads of numpy and torch would only wait for each other.
+for library in ("OPENBLAS", "OMP", "MKL"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 
 def pytest_report_header():
