@@ -44,15 +44,19 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
+# A file is one worker's, which makes its checkpoints and studies once; in the order of their names, which ends with
+# quick ones. By default those with the fewest tests are last, and they take longest.
+PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 # Without the files that transformers has nothing to do with. `datasets` of $(VENV) does not even work beside the oldest one.
 NOT_IN_OLDEST := comparison notes paper_texts selection sparsegpt tensorfile without_torch
 test-oldest: $(OLDEST)/.dev
-	$(OLDEST)/bin/python -m pytest -n 2 --dist loadgroup tests/pruning tests/e2e/test_local_pruning.py \
+	$(OLDEST)/bin/python $(PYTEST) tests/pruning tests/e2e/test_local_pruning.py \
 	  $(NOT_IN_OLDEST:%=--ignore=tests/pruning/test_%.py)
 
 # Last, so that what is said last is how the tests of everything went.
 test: lint types test-oldest
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python $(PYTEST)
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks

@@ -146,18 +146,15 @@ class AdditiveSchedule(Schedule):
 BATCHES = Batches(AdditiveSchedule, 120, 40)
 
 
-@pytest.mark.xdist_group("additive-faults")
 @pytest.mark.parametrize("first", BATCHES.firsts)
 def test_random_faults_end_in_the_exact_sum_or_a_clean_abort(root, first):
     BATCHES.run(root, first)
 
 
-@pytest.mark.xdist_group("additive-faults")
 def test_damage_in_the_exchange_ends_in_the_exact_sum_or_a_clean_end(root):
     run_damaged(AdditiveSchedule, root, DAMAGED, least=DAMAGED // 2)
 
 
-@pytest.mark.xdist_group("additive-faults")
 @pytest.mark.parametrize("party", ["adder-0", "adder-1", "clinic-0", "hq"])
 @pytest.mark.parametrize(("aggregators", "leaves"), [(2, {}), (3, {"clinic-1": ""})])
 def test_a_party_killed_at_one_of_its_writes_goes_on_and_the_sum_is_exact(root, aggregators, leaves, party):

@@ -125,13 +125,11 @@ class BfvSchedule(Schedule):
 BATCHES = Batches(BfvSchedule, 60, 20)
 
 
-@pytest.mark.xdist_group("bfv-faults")
 @pytest.mark.parametrize("first", BATCHES.firsts)
 def test_random_faults_end_in_the_exact_sum_or_a_clean_abort(root, first):
     BATCHES.run(root, first)
 
 
-@pytest.mark.xdist_group("bfv-faults")
 def test_damage_in_the_exchange_ends_in_the_exact_sum_or_a_clean_end(root):
     run_damaged(BfvSchedule, root, DAMAGED, least=DAMAGED)
 
@@ -142,7 +140,6 @@ def test_lost_chunks_are_sent_again_when_their_senders_are_started_again(root):
     assert outcomes["sum"]
 
 
-@pytest.mark.xdist_group("bfv-faults")
 @pytest.mark.parametrize("party", ["adder-0", "clinic-0", "holder-0", "hq"])
 @pytest.mark.parametrize(
     ("form", "key_holders", "leaves"), [("simple", 1, {}), ("blind", 2, {"clinic-1": "encrypted-reports"})]

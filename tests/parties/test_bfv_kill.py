@@ -45,7 +45,6 @@ def judge_bfv(processes):
     return outcome, members
 
 
-@pytest.mark.xdist_group("bfv-kill")
 @pytest.mark.parametrize("seed", RUNS.seeds)
 def test_killed_and_restarted_parties_still_release_one_exact_sum(tmp_path, seed):
     kind = ("blind", 2, ONE_CHUNK) if seed % 2 else ("simple", 1, FIVE_CHUNKS)
@@ -89,7 +88,6 @@ def test_workers_end_when_the_process_that_started_them_is_killed():
     assert not left
 
 
-@pytest.mark.xdist_group("bfv-kill")
 def test_a_client_killed_for_good_after_its_report_is_left_out_or_counted_and_the_sum_is_exact(tmp_path):
     study, gone = new_study(tmp_path, "blind", 1, ONE_CHUNK), "clinic-2"
     processes = Processes(study, close_after_s=5)

@@ -12,7 +12,6 @@ MATRICES = (("a.weight", 1500, 1024), ("b.weight", 700, 512))
 RUNS = Runs("additive", 2, kills=15)
 
 
-@pytest.mark.xdist_group("kill")
 @pytest.mark.parametrize("seed", RUNS.seeds)
 def test_killed_and_restarted_parties_still_release_one_exact_sum(tmp_path, seed):
     study = make_study(tmp_path, matrices=MATRICES)

@@ -151,13 +151,11 @@ def _session_for_contexts(schedule):
 BATCHES = Batches(PairwiseSchedule, 320, 40)
 
 
-@pytest.mark.xdist_group("pairwise-faults")
 @pytest.mark.parametrize("first", BATCHES.firsts)
 def test_random_faults_end_in_the_exact_sum_or_a_clean_abort(root, first):
     BATCHES.run(root, first)
 
 
-@pytest.mark.xdist_group("pairwise-faults")
 @pytest.mark.parametrize("leaves", [{}, {"clinic-1": "bundles"}], ids=["all stay", "one is lost"])
 @pytest.mark.parametrize("party", ["adder-0", "clinic-0", "hq"])
 def test_a_party_killed_at_any_of_its_writes_goes_on_and_the_sum_is_exact(root, party, leaves):
@@ -168,7 +166,6 @@ def test_the_aggregator_closes_steps_by_its_own_clock_and_the_sum_is_exact(root)
     close_by_clock(PairwiseSchedule, root, _study(root, 4), {"clinic-1": "bundles"})
 
 
-@pytest.mark.xdist_group("pairwise-faults")
 def test_damage_in_the_exchange_ends_in_the_exact_sum_or_a_clean_end(root):
     run_damaged(PairwiseSchedule, root, DAMAGED, least=DAMAGED)
 

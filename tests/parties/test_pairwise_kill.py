@@ -14,7 +14,6 @@ def new_study(root):
     return make_study(root, clients=4, aggregators=1, protocol="pairwise", matrices=MATRICES)
 
 
-@pytest.mark.xdist_group("pairwise-kill")
 @pytest.mark.parametrize("seed", RUNS.seeds)
 def test_killed_and_restarted_parties_still_release_one_exact_sum(tmp_path, seed):
     RUNS.run(new_study(tmp_path), seed, pause_s=0.3, close_after_s=5)
