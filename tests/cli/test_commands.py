@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from command_line import called
 from small_study import make_study
 
 from secprune.ids import sha256
@@ -44,16 +45,15 @@ def flat(text):
     ],
 )
 def test_help(command):
-    done = secprune(*command, "--help")
-    assert done.returncode == 0
+    done = called(*command, "--help")
     assert "Usage" in done.stdout
 
 
 def test_help_says_when_to_choose_which_protocol_and_who_waits():
-    init = flat(re.sub("[│╭╮╰╯─]", " ", secprune("coordinator", "init", "--help").stdout))
+    init = flat(re.sub("[│╭╮╰╯─]", " ", called("coordinator", "init", "--help").stdout))
     assert "pairwise: where there is only one aggregator; it learns the sum" in init
     for command in ("submit", "run"):
-        shown = flat(re.sub("[│╭╮╰╯─]", " ", secprune("client", command, "--help").stdout))
+        shown = flat(re.sub("[│╭╮╰╯─]", " ", called("client", command, "--help").stdout))
         assert "--timeout" in shown
         assert "pairwise" in shown
 
@@ -89,10 +89,9 @@ def test_keys_new(tmp_path):
     ],
 )
 def test_errors_have_a_message_a_code_and_no_traceback(tmp_path, arguments, code, message):
-    done = secprune(*arguments, cwd=tmp_path)
+    done = called(*arguments, check=False, cwd=tmp_path)
     assert done.returncode == code, done.stderr
     assert message in flat(done.stderr)
-    assert "Traceback" not in done.stderr
 
 
 def test_an_error_as_json_names_fault_and_hint(tmp_path):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from command_line import called
 from small_study import make_study
 from tiny_models import make_checkpoint
 
@@ -45,8 +46,7 @@ def enrolled(tmp_path_factory):
     roles = {"hq": "coordinator", "adder": "aggregator", "holder-1": "key-holder", "holder-2": "key-holder"}
     roles |= {f"clinic-{index}": "client" for index in range(3)}
     for name, role in roles.items():
-        done = secprune("keys", "new", "--role", role, "--name", name, "--dir", root / name)
-        assert done.returncode == 0, done.stderr
+        called("keys", "new", "--role", role, "--name", name, "--dir", root / name)
         shutil.copy(root / name / f"{name}.card.json", root / "cards")
     return root
 
@@ -63,7 +63,8 @@ def test_keys_new_makes_a_key_holder(tmp_path):
 
 def init(root, cards, task, *options):
     paths = ("--dir", root / "hq", "--model", root / "tiny", "--cards", cards, "--task", task)
-    return secprune("coordinator", "init", *paths, "--sequence-length", 8, "--max-windows", 1, *options)
+    few = ("--sequence-length", 8, "--max-windows", 1)
+    return called("coordinator", "init", *paths, *few, *options, check=False)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,6 @@ def test_a_roster_that_does_not_fit_makes_no_task(enrolled, tmp_path, left_out, 
     assert done.returncode == code, done.stderr
     assert message in flat(done.stderr)
     assert "next:" in done.stderr
-    assert "Traceback" not in done.stderr
     assert not (tmp_path / "task.toml").exists()
 
 
@@ -100,13 +100,12 @@ def test_a_task_with_key_holders_names_their_fingerprints(enrolled, tmp_path):
 # ---- the command
 @pytest.mark.parametrize("command", [("key-holder",), ("key-holder", "run"), ("key-holder", "status")])
 def test_help(command):
-    done = secprune(*command, "--help")
-    assert done.returncode == 0
+    done = called(*command, "--help")
     assert "Usage" in done.stdout
 
 
 def test_help_recommends_the_other_protocols():
-    shown = flat(secprune("coordinator", "init", "--help").stdout)
+    shown = flat(called("coordinator", "init", "--help").stdout)
     assert "a client that helps the aggregator breaks it, so prefer the others" in shown
     assert "blind" in shown
     assert "simple" in shown
@@ -141,17 +140,17 @@ def test_it_waits_and_keeps_its_key_to_itself(study):
     ],
 )
 def test_another_partys_directory_is_refused(study, command, name, message):
-    done = secprune(command, "run", "--dir", study.root / name)
+    done = called(command, "run", "--dir", study.root / name, check=False)
     assert done.returncode in {2, 3}, done.stderr
     assert message in flat(done.stderr)
-    assert "Traceback" not in done.stderr
 
 
 def test_a_policy_that_lists_other_key_holders_stops_every_party(study):
     for name in ("clinic-0", "adder-0", "holder-0"):
         study.write_party_file(name, key_holders=["sha256:" + "1" * 64])
         command = {"clinic-0": ("client", "submit"), "adder-0": ("aggregator", "run")}
-        done = secprune(*command.get(name, ("key-holder", "run")), "--dir", study.root / name)
+        words = command.get(name, ("key-holder", "run"))
+        done = called(*words, "--dir", study.root / name, check=False)
         assert done.returncode == 3, done.stderr
         assert "key-holder holder-0" in flat(done.stderr)
         assert "policy does not list" in flat(done.stderr)

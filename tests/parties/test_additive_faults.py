@@ -29,10 +29,10 @@ from secprune.messages.types import AggregateShare, Cohort, Report, ReportCheck,
 from secprune.parties.coordinator import RoundResult
 
 MIN_CLIENTS = 3
-DAMAGED = 30
+DAMAGED = 16
 LATE = "sent a report that came after the vote"
 """What an aggregator notes of a client that it went on without, and that is no accusation."""
-STRIDE = 6
+STRIDE = 8
 """Every so many of a party's writes are tried; 1 tries all."""
 
 
@@ -143,7 +143,7 @@ class AdditiveSchedule(Schedule):
             assert set(world.parties[name].outcome.missing) == set(self.study.clients) - agreed
 
 
-BATCHES = Batches(AdditiveSchedule, 120, 40)
+BATCHES = Batches(AdditiveSchedule, 80, 40)
 
 
 @pytest.mark.parametrize("first", BATCHES.firsts)

@@ -35,7 +35,7 @@ from secprune.messages.types import AggregateShare, Cohort, Vote
 from secprune.parties.bfv import shared
 from secprune.protocols.bfv.terms import Terms, message_digest
 
-DAMAGED = 12
+DAMAGED = 8
 STRIDE = 16
 """Every so many of a party's writes are tried; 1 tries all, in some minutes."""
 
@@ -122,7 +122,7 @@ class BfvSchedule(Schedule):
         return {digest for kind in kinds for _, m in self.messages(kind) for digest in m.parcel.chunks}
 
 
-BATCHES = Batches(BfvSchedule, 60, 20)
+BATCHES = Batches(BfvSchedule, 40, 20)
 
 
 @pytest.mark.parametrize("first", BATCHES.firsts)

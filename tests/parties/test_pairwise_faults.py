@@ -49,7 +49,7 @@ from secprune.protocols.pairwise.aggregator import list_digest
 from secprune.protocols.pairwise.keys import Binding, commitment, mask_key
 from secprune.storage.journal import Journal
 
-DAMAGED = 24
+DAMAGED = 12
 ONE_OF_EACH = ("key-lists", "bundle-lists", "survivors", "votes", "cohorts", "shares", "abandoned")
 OF_CLIENTS = ("keys", "bundles", "masked-reports", "consents", "reveals")
 
@@ -148,7 +148,7 @@ def _session_for_contexts(schedule):
     return contextlib.nullcontext(SimpleNamespace(task=schedule.study.task, round=schedule.world.round))
 
 
-BATCHES = Batches(PairwiseSchedule, 320, 40)
+BATCHES = Batches(PairwiseSchedule, 120, 40)
 
 
 @pytest.mark.parametrize("first", BATCHES.firsts)

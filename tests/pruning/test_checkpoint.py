@@ -318,7 +318,11 @@ def test_only_one_mask_is_held_at_a_time(tmp_path):
         alive.append(weakref.ref(mask))
         return mask
 
-    write_pruned_checkpoint(source, tmp_path / "out", give, matrices)
+    gc.freeze()  # all that was there before, which takes long to look through
+    try:
+        write_pruned_checkpoint(source, tmp_path / "out", give, matrices)
+    finally:
+        gc.unfreeze()
     assert len(alive) == len(matrices)
 
 
