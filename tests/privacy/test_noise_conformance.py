@@ -78,7 +78,7 @@ def test_all_that_count_make_up_the_whole_noise():
     ("fault", "wrong"),
     [
         ("noise less by root two", lambda v: v / 2),
-        ("one percent too little", lambda v: v * Fraction(99, 100) ** 2),
+        ("two percent too little", lambda v: v * Fraction(98, 100) ** 2),
         ("sigma taken for its square", lambda v: Fraction(math.isqrt(int(v)))),
     ],
 )
