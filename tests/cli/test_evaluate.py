@@ -67,9 +67,8 @@ def test_a_text_gives_what_it_always_gave_and_tells_how(tmp_path, checkpoint):
     assert (result["dtype"], result["device"]) == ("bfloat16", "cpu")
     assert result["tokenizer_digest"] == tokenizer_digest(checkpoint)
     assert "dataset" not in result  # nothing that is derived from notes, a digest say
-    whole = evaluate(
-        checkpoint, "--text", tmp_path / "notes.txt", "--sequence-length", 32, "--whole-windows", "--json"
-    )
+    same = ("evaluate", checkpoint, "--text", tmp_path / "notes.txt", "--sequence-length", 32, "--json")
+    whole = called(*same, "--device", "cpu", "--whole-windows")
     assert json.loads(whole.stdout)["windows"] == tokens // 32
 
 
@@ -79,7 +78,7 @@ def test_a_text_of_the_papers_is_measured_as_they_do(tmp_path, checkpoint):
     text = " ".join(NOTES)
     expected, windows, tokens = papers_perplexity(checkpoint, text, 128)
     options = (checkpoint, "--dataset", "ptb", "--dataset-path", tmp_path, "--dtype", "float32")
-    done = evaluate(*options, "--device", "cpu", "--json")
+    done = called("evaluate", *options, "--device", "cpu", "--json")
     result = json.loads(done.stdout)
     assert result["perplexity"] == pytest.approx(expected, rel=1e-5)
     assert result["sequence_length"] == 128  # all that this model takes
@@ -98,7 +97,7 @@ def test_a_text_of_the_papers_is_measured_as_they_do(tmp_path, checkpoint):
         "documents_published": 3761,
         "text_digest": sha256(text.encode()),
     }
-    shown = flat(evaluate(*options, "--max-windows", 2).stdout)
+    shown = flat(called("evaluate", *options, "--max-windows", 2).stdout)
     assert "dataset: documents published 3761" in shown
     assert "windows 2" in shown
 
