@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import stat
-import subprocess
-import sys
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from command_line import called
 from tiny_models import NOTES, make_checkpoint
 
 from secprune.errors import LocalMisuseError
@@ -74,14 +73,11 @@ def material(tmp_path_factory):
 
 
 def utility(material, out, *arguments, check=True):
-    command = [
-        sys.executable, "-m", "secprune_cli", "utility", "--model", "tiny", "--data", "data", "--public", "near.txt",
+    return called(
+        "utility", "--model", "tiny", "--data", "data", "--public", "near.txt",
         "--epsilon", "3000,none", "--hospitals", "3", "--patients", "6", "--sequence-length", "16", "--seeds", "1",
-        "--out", str(out), "--json", *arguments,
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, cwd=material, check=False)
-    assert not check or done.returncode == 0, done.stderr
-    return done
+        "--out", out, "--json", *arguments, check=check, cwd=material,
+    )  # fmt: skip
 
 
 def test_a_run_is_resumed_private_and_without_noise_what_parties_compute(material, tmp_path):

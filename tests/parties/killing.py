@@ -40,19 +40,17 @@ class Processes:
         study: all parties' directories.
         closer: the role that closes.
         close_after_s: after how long.
-        once: the closer begins when all clients have sent a message of this phase: its time must not run while they start.
     """
 
-    def __init__(self, study, *, closer="aggregator", close_after_s=None, once=""):
-        self.study, self.once, self.closes, self.children = study, once, bool(close_after_s), set()
+    def __init__(self, study, *, closer="aggregator", close_after_s=None):
+        self.study, self.closes, self.children = study, bool(close_after_s), set()
         self.codes, self.kills = {}, Counter()  # how parties ended; kills that hit, by what they hit
         self.commands = {party.name: COMMANDS[party.role] for party in study.task.parties}
         closers = study.task.names(closer) if close_after_s else ()
         for name in closers:
             self.commands[name] += ("--close-after", str(close_after_s))
         self.deadline = time.monotonic() + PATIENCE_S
-        self.waiting = list(closers) if once else []
-        self.running = {name: self._start(name) for name in self.commands if name not in self.waiting}
+        self.running = {name: self._start(name) for name in self.commands}
 
     def _start(self, name):
         directory = str(self.study.root / name)
@@ -91,9 +89,6 @@ class Processes:
     def collect(self):
         """Notice who has ended; everybody must have ended well, or without a sum."""
         assert time.monotonic() < self.deadline, sorted(self.running)
-        if self.waiting and set(sent(self.study, self.once)) == set(self.study.clients):
-            self.running |= {name: self._start(name) for name in self.waiting}
-            self.waiting.clear()
         for name, process in list(self.running.items()):
             if process.poll() is not None:
                 errors = process.communicate()[1]

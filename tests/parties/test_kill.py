@@ -9,7 +9,7 @@ from parties.killing import Runs, judge
 from small_study import make_study
 
 MATRICES = (("a.weight", 1500, 1024), ("b.weight", 700, 512))
-RUNS = Runs("additive", 2, kills=15)
+RUNS = Runs("additive", 1, kills=15)
 
 
 @pytest.mark.parametrize("seed", RUNS.seeds)
