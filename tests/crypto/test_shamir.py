@@ -263,11 +263,11 @@ def test_vectors(vector):
 
 def test_a_hundred_secrets_of_a_hundred_holders_take_no_time():
     """Generous bounds: ten times what a slow core needs."""
-    start = time.perf_counter()
+    start = time.process_time()
     shares = dealt(bytes(32), 67, 100)
-    split_s = time.perf_counter() - start
-    start = time.perf_counter()
+    split_s = time.process_time() - start
+    start = time.process_time()
     for _ in range(100):
         recover({i: shares[i] for i in range(20, 87)}, threshold=67, holders=100)
     assert split_s < 1
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
