@@ -210,14 +210,14 @@ def test_an_intact_chunk_is_not_sent_again(remote_board, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["directory", "rclone", "sftp"])
-def test_of_ten_thousand_messages_only_new_ones_are_fetched(new_board, monkeypatch, kind):
+def test_of_thousands_of_messages_only_new_ones_are_fetched(new_board, monkeypatch, kind):
     board = new_board(kind)
-    digests = [sha256(str(i).encode()) for i in range(10_000)]
+    digests = [sha256(str(i).encode()) for i in range(2_500)]
     name = board.url.rpartition("/")[2]
     root = {"directory": board.url, "sftp": f"{board.server and board.server.root}/{name}"}
     folder = Path(root.get(kind) or f"{board.server.root}/study/{name}") / FOLDER
     for i, digest in enumerate(digests):
-        if i < 2 or i > 9_997:
+        if i < 2 or i > 2_497:
             board.put(f"{FOLDER}/{digest.removeprefix('sha256:')}", str(i).encode())
         else:
             (folder / digest.removeprefix("sha256:")).touch()
@@ -229,8 +229,8 @@ def test_of_ten_thousand_messages_only_new_ones_are_fetched(new_board, monkeypat
             monkeypatch.setattr(
                 exchange._store, call, lambda *args, made=made, call=call: calls.append(call) or made(*args)
             )
-    found = dict(exchange.messages(TOPIC, known=set(digests[2:9_998])))
-    assert found == {digests[i]: str(i).encode() for i in (0, 1, 9_998, 9_999)}
+    found = dict(exchange.messages(TOPIC, known=set(digests[2:2_498])))
+    assert found == {digests[i]: str(i).encode() for i in (0, 1, 2_498, 2_499)}
     assert calls in ([], ["entries", *["read"] * 4]), "one listing, and nothing of what is known"
 
 
