@@ -251,7 +251,14 @@ SPOILT = {
 }
 
 
-@pytest.mark.parametrize("attack", SPOILT)
+FEW = ["too much noise", "a vote too many", "a word in the padding", "random ciphertexts"]
+
+
+@pytest.mark.parametrize(
+    ("form", "attack"),
+    [(BLIND, attack) for attack in SPOILT] + [(form, a) for form in (FORMS[0], FORMS[2]) for a in FEW],
+    ids=str,
+)
 def test_a_report_that_is_no_mask_ends_the_round_without_a_release(stages, form, attack):
     """Nobody can tell whose it was; what is not a sum of pruning masks is not released."""
     liar = stages.reported(form, without=(LIAR,))
