@@ -81,8 +81,8 @@ class Sizes(Struct, frozen=True, kw_only=True):
     masks: int = 24
 
     def trials(self, masks: int) -> int:
-        """How many worlds, if each takes as many masks."""
-        return max(1, self.masks // masks)
+        """How many worlds, if each takes as many masks: eight of those with few hospitals, to draw whole ones again."""
+        return max(8 if masks <= 8 else 1, self.masks // masks)
 
 
 @dataclass(frozen=True)
@@ -294,11 +294,9 @@ def _of_sums(task: Task, bench: Bench, sizes: Sizes) -> Iterator[tuple[Check[Any
     )
     yield (
         MEMBERSHIP_COUNT_NOISE,
-        NoisedVotes(
-            rehearsal, vote_noises(task), discrete_gaussian, _several(bench), trials=max(8, sizes.trials(4))
-        ),
+        NoisedVotes(rehearsal, vote_noises(task), discrete_gaussian, _several(bench), trials=sizes.trials(4)),
     )
-    yield PROPERTY_IN_SUM, Picking(rehearsal, (2, 4), _several(bench), trials=max(8, sizes.trials(4)))
+    yield PROPERTY_IN_SUM, Picking(rehearsal, (2, 4), _several(bench), trials=sizes.trials(4))
     yield UNANIMITY, Agreeing(rehearsal, sums[-1].hospitals, each)
 
 
