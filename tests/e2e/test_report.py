@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 
@@ -26,6 +27,7 @@ def study(tmp_path_factory):
     data.mkdir()
     for index in range(3):
         (data / f"ward-{index}.txt").write_text("\n\n".join(NOTES[index * 13 : index * 13 + 13]))
+    make_checkpoint(root / "other", "llama", seed=2)
     demo = ("demo", "--model", model, "--data", data, "--sequence-length", 16)
     secprune(*demo, "--out", root / "study")
     secprune(*demo, "--out", root / "cleartext", "--protocol", "cleartext")
@@ -198,10 +200,10 @@ def test_a_signed_lie_is_found(study, report, tmp_path, lie):
     told = told(evidence)
     identity, card = read_identity(study / "keys" / "identity.key")
     tmp_path.chmod(0o700)
-    write_bundle(tmp_path, told, rendered(told), identity=identity, card=card)
+    write_bundle(tmp_path, told, "a page", identity=identity, card=card)
     whole = study / "study" if lie in ABOUT_THE_STUDY else None
     with pytest.raises(RemoteMisbehaviourError, match=message) as caught:
-        verify_evidence(tmp_path, ThreatModels.load(), render=rendered, study=whole)
+        verify_evidence(tmp_path, ThreatModels.load(), render=lambda _evidence: "a page", study=whole)
     assert caught.value.party == "watchdog"
 
 
@@ -240,6 +242,29 @@ def test_a_planted_leak_is_found(study, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "right"),
+    [
+        ('class="plot" role="img"', 'class="plot" role="img" data-other="1"', True),
+        ("What is not protected", "What is protected", False),
+    ],
+)
+def test_plots_of_another_matplotlib_are_not_compared_and_words_are(study, report, tmp_path, old, new, right):
+    found = msgspec.json.decode((report[0] / "evidence.json").read_bytes(), type=Evidence)
+    evidence = replace(found, versions=found.versions | {"matplotlib": "0.1"})
+    identity, card = read_identity(study / "keys" / "identity.key")
+    tmp_path.chmod(0o700)
+    html = rendered(evidence)
+    assert old in html
+    write_bundle(tmp_path, evidence, html.replace(old, new), identity=identity, card=card)
+    with (
+        contextlib.nullcontext()
+        if right
+        else pytest.raises(RemoteMisbehaviourError, match="not what this version")
+    ):
+        verify_evidence(tmp_path, ThreatModels.load(), render=rendered)
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
         (("report", "--study", ".", "--out", "new"), 2, "there is no study in ."),
@@ -248,11 +273,17 @@ def test_a_planted_leak_is_found(study, tmp_path):
         (("report", "--study", "STUDY", "--out", "."), 2, "is not empty"),
         (("report", "--study", "STUDY", "--out", "new", "--threat-model", "note.txt"), 3, "note.txt"),
         (("report", "--study", "STUDY", "--out", "new", "--keys", "."), 6, "cannot read the identity keys"),
+        (
+            ("report", "--study", "STUDY", "--out", "new", "--rehearse", "--model", "OTHER"),
+            3,
+            "are not those of the task",
+        ),
     ],
 )
 def test_bad_requests_end_in_a_message(study, tmp_path, arguments, code, message):
     (tmp_path / "note.txt").write_text("not TOML")
-    words = [str(study / "study") if word == "STUDY" else word for word in arguments]
+    places = {"STUDY": str(study / "study"), "OTHER": str(study / "other")}
+    words = [places.get(word, word) for word in arguments]
     done = secprune("auditor", *words, check=False, cwd=tmp_path)
     assert done.returncode == code, done.stderr
     assert message in " ".join(done.stderr.split())

@@ -13,6 +13,7 @@ when a study has ended), and the versions that are named rest on the auditor's w
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -25,7 +26,7 @@ from secprune.errors import LocalMisuseError, RemoteMisbehaviourError, SecpruneE
 from secprune.files import SHARED_FILE, read_bytes, write_atomically
 from secprune.ids import sha256
 from secprune.parties.auditor.registry import CHECKS
-from secprune.parties.auditor.report import repeat
+from secprune.parties.auditor.report import repeat, versions
 from secprune.parties.auditor.study import open_study
 from secprune.storage.keyfile import read_card, write_card
 
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 EVIDENCE_FILE, REPORT_FILE = "evidence.json", "report.html"
 MANIFEST_FILE, CARD_FILE = "manifest.json", "auditor.card.json"
+
+_PLOT = re.compile(rb'<svg class="plot".*?</svg>', re.DOTALL)
 
 
 class EvidenceCheck(Struct, frozen=True, kw_only=True):
@@ -117,7 +120,9 @@ def verify_evidence(
             card.name,
             f"the statuses of {odd} are not those that follow from the checks and threat models here",
         )
-    if render(evidence).encode() != read_bytes(bundle / REPORT_FILE, what=REPORT_FILE):
+    if not _is_same_page(
+        render(evidence).encode(), read_bytes(bundle / REPORT_FILE, what=REPORT_FILE), evidence
+    ):
         raise _wrong(card.name, f"{REPORT_FILE} is not what this version makes of {EVIDENCE_FILE}")
     repeated = (
         ()
@@ -161,6 +166,13 @@ def _open(bundle: Path) -> tuple[PartySpec, Evidence]:
     if evidence.facts.task_id != manifest.task_id:
         raise _wrong(card.name, "the evidence is about another task than the one that was signed")
     return card, evidence
+
+
+def _is_same_page(due: bytes, found: bytes, evidence: Evidence) -> bool:
+    """Whether two reports agree; in all but their plots, if these were drawn by another version of matplotlib."""
+    if evidence.versions.get("matplotlib") != versions().get("matplotlib"):
+        due, found = (_PLOT.sub(b"", page) for page in (due, found))
+    return due == found
 
 
 def _check_results(signer: str, evidence: Evidence) -> None:

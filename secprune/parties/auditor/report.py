@@ -23,6 +23,7 @@ from secprune.errors import ConfigurationError, LocalEnvironmentError, LocalMisu
 from secprune.parties.auditor import attacks, guarantees, sums
 from secprune.parties.auditor.registry import ATTACKS, CHECKS, GUARANTEES, PUBLIC_RECORDS
 from secprune.parties.auditor.study import open_study, records_of
+from secprune.parties.client import check_model
 from secprune.parties.config import PARTY_FILE, read_party_file
 from secprune.parties.progress import Progress, silent
 from secprune.parties.session import PHASE_OF
@@ -49,6 +50,7 @@ _PACKAGES = (
     "opacus",
     "dp-accounting",
     "tenseal",
+    "matplotlib",
 )
 
 
@@ -108,10 +110,12 @@ def make_evidence(
 
     Raises:
         LocalMisuseError: no study there, or nothing to rehearse with.
-        ConfigurationError: the study's task is not valid.
+        ConfigurationError: the study's task is not valid, or the model to rehearse with is not the task's.
     """
     study = open_study(root, judge.declaration, exchange=exchange)
     model = None if rehearsal is None else rehearsal.model or _model_at_hand(study)
+    if model is not None:
+        check_model(study.task, model)
     results: list[CheckResult] = []
     with tempfile.TemporaryDirectory() as scratch:
         for check, subject in plan_checks(study, seed, Path(scratch), rehearsal, model):
