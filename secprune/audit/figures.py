@@ -1,4 +1,4 @@
-"""How well an attack tells members from others: AUC, true positives at few false ones, and how sure that is.
+"""How well an attack tells members from others, and how sure that is: AUC, true positives at few false ones, shares.
 
 Scores are any real numbers, larger for what the attack takes for a member. Ties count one half.
 
@@ -10,6 +10,7 @@ not independent.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +28,7 @@ Trial = tuple[Scores, Scores]
 Floats = npt.NDArray[np.float64]
 
 _WHOLE_TRIALS = 8
+_NORMAL_95 = 1.959964
 _ROUNDING = 1e-9
 
 FALSE_POSITIVES = 0.01
@@ -63,6 +65,14 @@ def pooled(trials: Sequence[Trial]) -> Trial:
         np.concatenate([members for members, _ in trials]),
         np.concatenate([others for _, others in trials]),
     )
+
+
+def proportion(name: str, right: int, trials: int) -> Figure:
+    """A share with its 95% interval (Wilson, JASA 22, 1927)."""
+    share, z2 = right / trials, _NORMAL_95**2 / trials
+    middle = (share + z2 / 2) / (1 + z2)
+    half = math.sqrt(share * (1 - share) * z2 + z2**2 / 4) / (1 + z2)
+    return Figure(name=name, value=share, low=max(0.0, middle - half), high=min(1.0, middle + half))
 
 
 def rates(trials: Sequence[Trial], rng: np.random.Generator, *, resamples: int = 1000) -> tuple[Figure, ...]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secprune.audit import figures
-from secprune.audit.figures import auc, pooled, rates, roc, true_positives
+from secprune.audit.figures import auc, pooled, proportion, rates, roc, true_positives
 
 SCORES = st.lists(st.integers(-5, 5), min_size=1, max_size=30)
 
@@ -70,3 +70,10 @@ def test_drawing_again_is_the_statistic_of_what_was_drawn():
         copies = np.repeat(members, a), np.repeat(others, b)
         assert weighted[0][row] == pytest.approx(auc(*copies))
         assert weighted[1][row] == pytest.approx(true_positives(*copies, at=0.1))
+
+
+def test_a_proportion_lies_in_its_interval():
+    """Wilson's interval for 8 of 10, from the formula in his paper's notation."""
+    figure = proportion("p", 8, 10)
+    assert (figure.low, figure.high) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert proportion("p", 0, 5).low == 0

@@ -9,7 +9,6 @@ discriminants of the inverted features.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,14 +18,12 @@ from secprune.audit.attacks.covariance import Covariance, mean_of
 from secprune.audit.attacks.population import World
 from secprune.audit.attacks.views import counts_of
 from secprune.audit.check import Check, Figure, Kind, Measurement
-from secprune.audit.figures import pooled, rates, roc
+from secprune.audit.figures import pooled, proportion, rates, roc
 
 if TYPE_CHECKING:
     from secprune.audit.attacks.population import Floats, Indices
     from secprune.audit.attacks.views import Rehearsal, View
     from secprune.audit.draws import Draws
-
-_NORMAL_95 = 1.959964
 
 
 @dataclass(frozen=True)
@@ -149,14 +146,6 @@ def _discriminants(rehearsal: Rehearsal, known: Indices, seen: Floats, noise: fl
         own = covariance.solve(gram @ direction, noise=noise)
         found[name] = float(direction @ towards - direction @ own / 2)
     return found
-
-
-def proportion(name: str, right: int, trials: int) -> Figure:
-    """A share with its 95% interval (Wilson, JASA 22, 1927)."""
-    share, z2 = right / trials, _NORMAL_95**2 / trials
-    middle = (share + z2 / 2) / (1 + z2)
-    half = math.sqrt(share * (1 - share) * z2 + z2**2 / 4) / (1 + z2)
-    return Figure(name=name, value=share, low=max(0.0, middle - half), high=min(1.0, middle + half))
 
 
 SPECIALTY_MASK: Check[Guessing] = Check(

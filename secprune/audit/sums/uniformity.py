@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from secprune.audit.check import Figure
 from secprune.packing import WORD_BYTES
 
 if TYPE_CHECKING:
@@ -64,14 +63,6 @@ def coin_tail(heads: int, tosses: int) -> float:
     share = heads / tosses
     divergence = sum(part * math.log(2 * part) for part in (share, 1 - share) if part)
     return min(1.0, 2 * math.exp(-tosses * divergence))
-
-
-def share_figure(name: str, hits: int, trials: int) -> Figure:
-    """A share with Wilson's 95% interval."""
-    z, share = 1.959964, hits / trials
-    middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
-    half = z / (1 + z * z / trials) * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials**2))
-    return Figure(name=name, value=share, low=max(0.0, middle - half), high=min(1.0, middle + half))
 
 
 def uniform(name: str, words: Words) -> list[PValue]:

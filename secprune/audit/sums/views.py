@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from secprune.audit.check import Figure, Measurement
-from secprune.audit.sums.uniformity import coin_tail, same, share_figure, together, told_apart, uniform
+from secprune.audit.figures import proportion
+from secprune.audit.sums.uniformity import coin_tail, same, together, told_apart, uniform
 
 if TYPE_CHECKING:
     from secprune.audit.draws import Draws
@@ -89,7 +90,7 @@ def compare_views(subject: Viewed, draws: Draws) -> Measurement:
         says=_words(alarm, worst, len(views)),
         figures=(
             Figure(name="probability that honest reports look so odd", value=alarm),
-            share_figure("which of two messages, guessed rightly by the best coalition", right, asked),
+            proportion("which of two messages, guessed rightly by the best coalition", right, asked),
             Figure(name="words that are seen as they are", value=plain / (words / 2)),
             Figure(name="words whose change from report to report is seen", value=differing / (words / 2)),
             Figure(name="tests", value=len(tests)),

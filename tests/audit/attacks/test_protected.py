@@ -17,7 +17,6 @@ from secprune.audit.attacks.hospitals import (
     Guessing,
     Picking,
     guess_specialties,
-    proportion,
     tell_single_specialty,
 )
 from secprune.audit.attacks.known_others import NoisedVotes, tell_worlds_apart
@@ -197,13 +196,6 @@ def test_counts_tell_of_a_hospital_with_one_specialty():
     found = tell_single_specialty(Picking(rehearsal, (2,), documents=8, trials=12), Draws(0, "p"))
     assert found.refuted
     assert len(SPECIALTIES) == 3
-
-
-def test_a_proportion_lies_in_its_interval():
-    """Wilson's interval for 8 of 10, from the formula in his paper's notation."""
-    figure = proportion("p", 8, 10)
-    assert (figure.low, figure.high) == pytest.approx((0.4902, 0.9433), abs=1e-4)
-    assert proportion("p", 0, 5).low == 0
 
 
 # ---- disclosure

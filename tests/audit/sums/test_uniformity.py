@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from secprune.audit.figures import proportion
 from secprune.audit.sums.ciphertext_view import scaled
 from secprune.audit.sums.uniformity import (
     chi_square_tail,
     coin_tail,
     same,
-    share_figure,
     together,
     told_apart,
     uniform,
@@ -48,7 +48,7 @@ def test_the_bound_on_coins_is_never_below_the_truth(coins):
 
 @given(st.integers(1, 200).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_an_interval_holds_its_value(hits):
-    figure = share_figure("share", *hits)
+    figure = proportion("share", *hits)
     assert 0 <= figure.low <= figure.value + 1e-12
     assert figure.value - 1e-12 <= figure.high <= 1
 
