@@ -222,21 +222,32 @@ def model(
     )
 
 
+def flow(
+    sender: str,
+    role: str,
+    receiver: str,
+    to: str,
+    artefact: str,
+    count: int,
+    size: int,
+    *,
+    declared: bool = True,
+) -> Flow:
+    """Artefacts of one kind from one party to another."""
+    return Flow(
+        sender=sender,
+        sender_role=role,
+        receiver=receiver,
+        receiver_role=to,
+        artefact=artefact,
+        count=count,
+        bytes=size,
+        declared=declared,
+    )
+
+
 def flows(clients: int, *, extra: tuple[Flow, ...] = ()) -> tuple[Flow, ...]:
     """Those of an additive study."""
-
-    def flow(sender: str, role: str, receiver: str, to: str, artefact: str, count: int, size: int) -> Flow:
-        return Flow(
-            sender=sender,
-            sender_role=role,
-            receiver=receiver,
-            receiver_role=to,
-            artefact=artefact,
-            count=count,
-            bytes=size,
-            declared=True,
-        )
-
     names = [f"hospital-{index + 1}" for index in range(clients)]
     return (
         *(
@@ -257,16 +268,7 @@ def flows(clients: int, *, extra: tuple[Flow, ...] = ()) -> tuple[Flow, ...]:
     )
 
 
-LEAK = Flow(
-    sender="hospital-2",
-    sender_role="client",
-    receiver="coordinator-1",
-    receiver_role="coordinator",
-    artefact="debug log",
-    count=1,
-    bytes=48_211,
-    declared=False,
-)
+LEAK = flow("hospital-2", "client", "coordinator-1", "coordinator", "debug log", 1, 48_211, declared=False)
 
 
 def facts(study: str, clients: int, *, private: bool, protocol: str = "additive") -> StudyFacts:
@@ -466,16 +468,7 @@ def open_questions() -> Evidence:
         ),
     )
     pairwise = facts("wards-2026", 64, private=False, protocol="pairwise")
-    parcels = Flow(
-        sender="hospital-1",
-        sender_role="client",
-        receiver="hospital-2",
-        receiver_role="client",
-        artefact="parcels",
-        count=63,
-        bytes=92_000,
-        declared=True,
-    )
+    parcels = flow("hospital-1", "client", "hospital-2", "client", "parcels", 63, 92_000)
     sent = flows(64, extra=(parcels,))
     return evidence("wards-2026", 64, results, models, private=False, facts=pairwise, flows=sent)
 
