@@ -26,7 +26,8 @@ from secprune.storage.keyfile import read_identity
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from secprune.task import Task
+    from secprune.crypto.identity import Identity
+    from secprune.task import PartySpec, Task
 
 
 class ExportResult(Struct, frozen=True, kw_only=True):
@@ -52,9 +53,14 @@ def export_ledger(directory: Path, out: Path) -> ExportResult:
         lines = journal.ledger_lines()
     if not lines:
         raise LocalMisuseError(f"{card.name}'s ledger is empty", hint="it begins with the first task")
+    write_atomically(out, signed_ledger(lines, identity, card), mode=SHARED_FILE)
+    return ExportResult(party=card.name, entries=len(lines), head=sha256(lines[-1]), ledger=str(out))
+
+
+def signed_ledger(lines: list[bytes], identity: Identity, card: PartySpec) -> bytes:
+    """A ledger of one entry or more as its party exports it."""
     end = LedgerExport(entries=len(lines), head=sha256(lines[-1]))
-    write_atomically(out, export(lines, sign(end, signer=card.name, identity=identity)), mode=SHARED_FILE)
-    return ExportResult(party=card.name, entries=end.entries, head=end.head, ledger=str(out))
+    return export(lines, sign(end, signer=card.name, identity=identity))
 
 
 def verify(task_file: Path, ledgers: Sequence[Path], exchange: str | None = None) -> Audit:

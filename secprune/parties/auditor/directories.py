@@ -13,16 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from secprune.audit.chain import export
 from secprune.audit.ledgers import Posted
 from secprune.audit.transcript import PartyRecord
 from secprune.audit.views import StoredFile
-from secprune.crypto.envelope import MAX_ENVELOPE_BYTES, sign
+from secprune.crypto.envelope import MAX_ENVELOPE_BYTES
 from secprune.exchange.api import Topic
 from secprune.exchange.layout import chunk_key, topic_folder
 from secprune.files import environment_errors, file_digest, read_bytes
 from secprune.ids import sha256
-from secprune.messages.ledger import LedgerExport
+from secprune.parties.auditing import signed_ledger
 from secprune.parties.config import IDENTITY_FILE, JOURNAL_FILE, PARTY_FILE
 from secprune.parties.one_task import study_topic
 from secprune.storage.journal import Journal
@@ -146,9 +145,7 @@ def _exported(path: Path, lines: list[bytes]) -> bytes | None:
     """What `secprune auditor export` would write of this directory."""
     if not (path / IDENTITY_FILE).is_file():
         return None
-    identity, card = read_identity(path / IDENTITY_FILE)
-    end = LedgerExport(entries=len(lines), head=sha256(lines[-1]))
-    return export(lines, sign(end, signer=card.name, identity=identity))
+    return signed_ledger(lines, *read_identity(path / IDENTITY_FILE))
 
 
 @contextlib.contextmanager
