@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from secprune.errors import LocalMisuseError
 from secprune.parties.progress import Progress, Stopwatch, silent
-from secprune.pruning.calibration import cut_windows, text_tokens
+from secprune.pruning.calibration import first_window
 from secprune.pruning.checkpoint import weights_digest
 from secprune.pruning.devices import choose_device
 from secprune.pruning.models import load_tokenizer
@@ -93,8 +93,8 @@ def make_reference(
             )
         blocks = open_blocks(model, device=choose_device(device))
     with watch.phase("statistics"):
-        stream = text_tokens([note for document in documents for note in document.notes], tokenizer)
-        probe = cut_windows(stream, sequence_length=min(sequence_length, len(stream)), max_windows=1)
+        notes = [note for document in documents for note in document.notes]
+        probe = first_window(notes, tokenizer, sequence_length=sequence_length)
         inputs = distinct_inputs(blocks, probe)
         statistics = list(
             mean_squares(

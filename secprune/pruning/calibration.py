@@ -91,6 +91,12 @@ def pack_windows(
     return cut_windows(stream, sequence_length=sequence_length, max_windows=max_windows)
 
 
+def first_window(notes: Sequence[str], tokenizer: Tokenizer, *, sequence_length: int) -> Tensor:
+    """One window from the beginning of some text, or as long as the text is: (1, tokens) int64; raises as `text_tokens`."""
+    stream = text_tokens(notes, tokenizer)
+    return cut_windows(stream, sequence_length=min(sequence_length, len(stream)), max_windows=1)
+
+
 def cut_windows(stream: Tensor, *, sequence_length: int, max_windows: int) -> Tensor:
     """Whole windows of a stream of at least one, as `pack_windows` takes them: (windows, sequence_length)."""
     available = len(stream) // sequence_length

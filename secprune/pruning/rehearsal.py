@@ -15,7 +15,7 @@ import torch
 
 from secprune.errors import LocalMisuseError
 from secprune.pruning.activations import SquareSum
-from secprune.pruning.calibration import cut_windows, text_tokens
+from secprune.pruning.calibration import first_window
 from secprune.pruning.decoder import matrix_view
 from secprune.pruning.devices import choose_device
 from secprune.pruning.local import Wanda
@@ -85,8 +85,7 @@ def rehearse(
         return found
 
     given = batches([*documents, *public])
-    stream = text_tokens(list(public), tokenizer)
-    probe = cut_windows(stream, sequence_length=min(sequence_length, len(stream)), max_windows=1)
+    probe = first_window(public, tokenizer, sequence_length=sequence_length)
     inputs = distinct_inputs(model, probe, first=blocks)
     found = list(mean_squares(model, given, inputs, first=blocks))
     weights: dict[str, npt.NDArray[np.float32]] = {}
