@@ -162,6 +162,10 @@ class Check(Generic[S]):
     repeatable: bool = False
 
 
+Planned = tuple[Check[Any], Any]
+"""A check, and its subject; text in the place of a subject says why it cannot be run."""
+
+
 def run(
     check: Check[S],
     subject: S,

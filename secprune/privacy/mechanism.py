@@ -28,7 +28,7 @@ inside a mechanism, here after it.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+Number = TypeVar("Number", np.float64, np.int64)
 
 LOG_LIMIT = 4.0
 """Of one feature's logarithm: a feature that one patient excites more than 55 times as much says no more than one of 55."""
@@ -56,7 +57,7 @@ FEATURES_SHARE = math.sqrt(FEATURES_NORM_SQUARED) / NORM
 """The norm that is left to features, of the clip bound."""
 
 
-def parted(vector: Integers, lengths: Mapping[str, int]) -> dict[str, Integers]:
+def parted(vector: npt.NDArray[Number], lengths: Mapping[str, int]) -> dict[str, npt.NDArray[Number]]:
     """Cut a vector of all inputs into those of each one, in order: views of it, by name."""
     ends = np.cumsum(list(lengths.values()))
     return dict(zip(lengths, np.split(vector, ends[:-1]), strict=True))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from secprune.audit.draws import Draws
     from secprune.task import MatrixSpec
 
+T = TypeVar("T", bound=np.generic)
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -49,6 +50,10 @@ class Input:
     def name(self) -> str:
         """The first weight that it enters."""
         return self.matrices[0].name
+
+    def by_matrix(self, rows: npt.NDArray[T]) -> list[npt.NDArray[T]]:
+        """Rows of all its matrices (rows, features) as those of each one, in order: views of them."""
+        return np.split(rows, np.cumsum([matrix.rows for matrix in self.matrices])[:-1])
 
 
 @dataclass(frozen=True)

@@ -53,8 +53,7 @@ class ServersPart:
         """The digits that are read: of each input (rows, features); and the largest there is."""
         rows = dict[str, npt.NDArray[np.uint8]]()
         for one, mask in zip(self._inputs, masks, strict=True):
-            ends = np.cumsum([m.rows for m in one.matrices])[:-1]
-            parts = np.split(mask.view(np.uint8), ends)
+            parts = one.by_matrix(mask.view(np.uint8))
             rows |= {m.name: part for m, part in zip(one.matrices, parts, strict=True)}
         held = self._holder(draws)
         digits = {name: np.empty_like(part, np.uint16) for name, part in rows.items()}

@@ -82,8 +82,7 @@ def model_view(rehearsal: Rehearsal, pruning: PruningSpec) -> View:
     keys = [magnitude_key(one.weights.view(np.uint32), "F32") for one in inputs]
 
     def select(counts: npt.NDArray[np.uint16], key: npt.NDArray[Any], one: Input, cohort: int) -> Mask:
-        ends = np.cumsum([matrix.rows for matrix in one.matrices])[:-1]
-        parts = zip(np.split(counts, ends), np.split(key, ends), strict=True)
+        parts = zip(one.by_matrix(counts), one.by_matrix(key), strict=True)
         return np.concatenate(
             [final_mask(*part, pruning=pruning, cohort=cohort, tie_seed=bytes(SEED_BYTES)) for part in parts]
         )

@@ -109,8 +109,14 @@ def audit_round(
 def some_mask(audit: AuditRound, rng: np.random.Generator) -> Bits:
     """A pruning mask of the round's chunk with as many ones in each row as are due: (rows, columns)."""
     chunk = audit.chunk
-    scores = rng.random((chunk.end_row - chunk.first_row, chunk.slab.columns))
-    return (scores.argsort(axis=1).argsort(axis=1) < (chunk.slab.row_k or 0)).astype(np.uint8)
+    rows = chunk.end_row - chunk.first_row
+    return random_mask(rng, rows, chunk.slab.columns, row_k=chunk.slab.row_k or 0)
+
+
+def random_mask(rng: np.random.Generator, rows: int, columns: int, *, row_k: int) -> Bits:
+    """A mask with `row_k` ones at random in each row: (rows, columns)."""
+    scores = rng.random((rows, columns))
+    return (scores.argsort(axis=1).argsort(axis=1) < row_k).astype(np.uint8)
 
 
 def words_of(audit: AuditRound, mask: npt.NDArray[np.uint8]) -> Words:

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from secprune.audit.check import Check, Figure, Kind, Measurement
+from secprune.audit.sums.rounds import random_mask
 from secprune.packing import Layout, PackedMatrix, pack
 from secprune.protocols.additive.row_sums import opened_words, row_sum_fault
 from secprune.protocols.payloads import Votes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    import numpy.typing as npt
 
     from secprune.audit.draws import Draws
     from secprune.packing import Chunk, Words
@@ -63,16 +62,11 @@ class RowSums:
         return Votes().read(self.layout.chunks[0], total, cohort_size=self.clients) is None
 
 
-def _mask(rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    scores = rng.random((_ROWS, _COLUMNS))
-    return (scores.argsort(axis=1).argsort(axis=1) < _COLUMNS // 2).astype(np.uint8)
-
-
 def _stuff(subject: RowSums, draws: Draws) -> Measurement:
     slab, rng = subject.layout.slabs[0], draws.numpy
     refused = unnamed = unnoticed = 0
     for trial in range(_TRIALS):
-        mask = _mask(rng)
+        mask = random_mask(rng, _ROWS, _COLUMNS, row_k=_COLUMNS // 2)
         honest = pack(mask, base=slab.base, digits=slab.digits)
         refused += bool(subject.fault_of(honest, draws)) or subject.is_refused(honest.copy(), honest)
         if trial % 2:  # votes for everything in some rows

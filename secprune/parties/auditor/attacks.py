@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec import UNSET, Struct, structs
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from secprune.audit.check import Check
+    from secprune.audit.check import Planned
     from secprune.pruning.rehearsal import Rehearsed
     from secprune.task import PruningSpec, Task
 
@@ -202,7 +202,7 @@ def _several(bench: Bench) -> int:
     return next(number for number in (8, 4, 2, 1) if bench.rehearsal.population.holds(4, number))
 
 
-def attacks_on(task: Task, bench: Bench, sizes: Sizes | None = None) -> Iterator[tuple[Check[Any], Any]]:
+def attacks_on(task: Task, bench: Bench, sizes: Sizes | None = None) -> Iterator[Planned]:
     """All attacks of this study, each with its subject.
 
     Args:
@@ -218,7 +218,7 @@ def attacks_on(task: Task, bench: Bench, sizes: Sizes | None = None) -> Iterator
     yield from _protected(task, bench, sizes)
 
 
-def _in_the_clear(bench: Bench, sizes: Sizes) -> Iterator[tuple[Check[Any], Any]]:
+def _in_the_clear(bench: Bench, sizes: Sizes) -> Iterator[Planned]:
     rehearsal, trials = bench.rehearsal, sizes.trials(1)
     yield MASK_INVERSION, Inverting(rehearsal, _numbers(bench, 2, 8), trials=max(1, trials // 8))
     yield (
@@ -252,7 +252,7 @@ def vote_noises(task: Task) -> tuple[Fraction, ...]:
     return Fraction(4), Fraction(64)
 
 
-def _of_sums(task: Task, bench: Bench, sizes: Sizes) -> Iterator[tuple[Check[Any], Any]]:
+def _of_sums(task: Task, bench: Bench, sizes: Sizes) -> Iterator[Planned]:
     rehearsal, each = bench.rehearsal, sizes.per_hospital
     sums = _fitting(bench, (Size(n, each, sizes.trials(n)) for n in sizes.hospitals))
     yield (
@@ -316,7 +316,7 @@ def _share(task: Task, bench: Bench, sizes: Sizes) -> Guarded:
     )
 
 
-def _protected(task: Task, bench: Bench, sizes: Sizes) -> Iterator[tuple[Check[Any], Any]]:
+def _protected(task: Task, bench: Bench, sizes: Sizes) -> Iterator[Planned]:
     rehearsal, mechanism, each = bench.rehearsal, bench.mechanism, _several(bench)
     own = task.privacy.patients is not UNSET
     whose = (

@@ -5,7 +5,7 @@ Needs torch and opacus (extra `dp`) where a task protects patients: their clip i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec import UNSET
@@ -17,18 +17,15 @@ from secprune.audit.guarantees.estimate import gaussian_estimate
 from secprune.audit.guarantees.replacing import Cohort, replace_one
 from secprune.audit.guarantees.sensitivity import sensitivity
 from secprune.audit.guarantees.subject import NoisedSum, noise_of, of_task
-from secprune.privacy.mechanism import FEATURES_SHARE, Floats, Integers
+from secprune.privacy.mechanism import FEATURES_SHARE, Floats, Integers, parted
 from secprune.task import input_lengths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from secprune.audit.check import Check
+    from secprune.audit.check import Planned
     from secprune.task import Task
-
-Pair = tuple["Check[Any]", Any]
-"""A check, and the subject to run it on."""
 
 _ALL_DRAWS, _LEAST_DRAWS = 1_000_000, 20_000
 """Of all parties together, and of each one."""
@@ -37,7 +34,7 @@ _LEAST_MULTIPLIER = 0.05
 """From which other accountants give a number."""
 
 
-def checks_of(task: Task, *, model: Path | None = None, notes: Sequence[str] = ()) -> list[Pair]:
+def checks_of(task: Task, *, model: Path | None = None, notes: Sequence[str] = ()) -> list[Planned]:
     """The checks of a task's privacy, each with its subject; none if the task adds no noise.
 
     Args:
@@ -56,7 +53,7 @@ def checks_of(task: Task, *, model: Path | None = None, notes: Sequence[str] = (
     if task.privacy.patients is UNSET:
         return [conformance, (ACCOUNTING, claim_of(task, {}))]
     mechanism, canaries = mechanism_of(task), _each(noise.parties, CANARIES)
-    pairs: list[Pair] = [
+    pairs: list[Planned] = [
         (sensitivity(float(task.privacy.of_patients.clip_bound)), mechanism),
         conformance,
         (canary_bound(canaries), mechanism),
@@ -86,11 +83,11 @@ def mechanism_of(task: Task) -> NoisedSum:
     vector_of = UnitVectors({name: np.ones(length) for name, length in lengths.items()}, bound)
 
     def clip(vector: Floats) -> Floats:
-        clipped = joint(_parted(vector, lengths))
+        clipped = joint(parted(vector, lengths))
         return np.concatenate([clipped[name] for name in lengths])
 
     def unit(square_means: Floats) -> Integers:
-        return vector_of(_parted(square_means, lengths))
+        return vector_of(parted(square_means, lengths))
 
     return of_task(task, clip=clip, unit=unit)
 
@@ -110,12 +107,7 @@ def other_accountants(task: Task) -> dict[str, float]:
     }
 
 
-def _parted(vector: Floats, lengths: dict[str, int]) -> dict[str, Floats]:
-    ends = np.cumsum(list(lengths.values()))
-    return dict(zip(lengths, np.split(vector, ends[:-1]), strict=True))
-
-
-def _replacing(task: Task, model: Path, notes: Sequence[str]) -> Pair:
+def _replacing(task: Task, model: Path, notes: Sequence[str]) -> Planned:
     from secprune.pruning.replacement import FirstBlocks  # noqa: PLC0415 - torch, where a model runs
 
     blocks = FirstBlocks(model, notes, clip=task.privacy.of_patients.clip_bound, pruning=task.pruning)

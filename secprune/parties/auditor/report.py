@@ -31,15 +31,12 @@ from secprune.parties.session import PHASE_OF
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from secprune.audit.check import Check, CheckResult
+    from secprune.audit.check import Check, CheckResult, Planned
     from secprune.audit.claims import ModelResult
     from secprune.audit.evidence import StudyFacts
     from secprune.audit.views import Declaration
     from secprune.parties.auditor.study import Study
     from secprune.task import Task
-
-Planned = tuple["Check[Any]", Any]
-"""A check, and its subject; text in the place of a subject says why it cannot be run."""
 
 _PACKAGES = (
     "secprune",

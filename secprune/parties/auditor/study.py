@@ -12,7 +12,7 @@ Nothing is written below it, and nothing of clients' notes or masks leaves this 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from secprune.audit.check import Check
+    from secprune.audit.check import Planned
     from secprune.audit.ledgers import Posted
     from secprune.parties.auditor.directories import ExchangeDirectory, PartyDirectory
     from secprune.task import Task
@@ -138,11 +138,8 @@ def open_study(root: Path, declared: Callable[[Task], Declaration], *, exchange:
     )
 
 
-def records_of(study: Study) -> list[tuple[Check[Any], Any]]:
-    """The checks of kind record with their subjects, for `secprune.audit.check.run`.
-
-    In place of a subject stands why a check cannot be run on this study, a string, for `not_run`.
-    """
+def records_of(study: Study) -> list[Planned]:
+    """The checks of kind record, each with its subject in this study."""
     task = study.task
     flows = FlowRecord(
         task=task,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -40,12 +40,9 @@ from secprune.pruning.checkpoint import tokenizer_digest, weights_digest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from secprune.audit.check import Check
+    from secprune.audit.check import Planned
     from secprune.audit.draws import Draws
     from secprune.task import Task
-
-Planned = tuple["Check[Any]", Any]
-"""A check, and its subject; text in the place of a subject says why it cannot be run."""
 
 _CLIENTS = 16
 """In a round of the audit's, at most: what is seen of one report does not depend on how many others there are."""
