@@ -152,7 +152,12 @@ class Cluster:
         if client.status != "running":
             raise self._unusable("the connection was lost")
         with self._dask_errors():
-            threads = client.sync(client.scheduler.ncores, workers=None, callback_timeout=_CONNECT_S)
+            try:
+                threads = client.sync(client.scheduler.ncores, workers=None, callback_timeout=_CONNECT_S)
+            except TimeoutError:
+                if client.status != "running":  # lost while it was asked
+                    raise self._unusable("the connection was lost") from None
+                raise
         return sum(threads.values())
 
     def _check_versions(self, client: Client) -> None:
@@ -173,6 +178,8 @@ class Cluster:
         """Around calls of Dask, and of nothing else."""
         try:
             yield
+        except LocalEnvironmentError:
+            raise
         except KilledWorker as error:
             raise LocalEnvironmentError(
                 f"workers of the cluster at {self._address} were killed again and again by the same work",

@@ -264,6 +264,22 @@ def test_a_scheduler_that_is_killed_in_the_middle_ends_the_run_and_keeps_what_ca
     assert got == [item * item for item in range(len(got))]
 
 
+def test_a_scheduler_that_is_killed_while_it_is_asked_for_its_workers_was_lost(own, monkeypatch):
+    monkeypatch.setattr(compute, "_CONNECT_S", 3)
+    cluster = connect(own)
+    with cluster._connected() as client:
+        ask, asked = client.sync, []
+
+        def killed_first(*arguments, **options):
+            asked.append(own.kill("scheduler"))
+            return ask(*arguments, **options)
+
+        monkeypatch.setattr(client, "sync", killed_first)
+        with pytest.raises(LocalEnvironmentError, match="the connection was lost"):
+            cluster._threads(client)
+    assert len(asked) == 1
+
+
 def test_a_scheduler_that_does_not_answer_is_not_waited_for_for_ever(own, gate, monkeypatch):
     for name in ("_LOOK_S", "_CLOSE_S"):
         monkeypatch.setattr(compute, name, 0.2)
