@@ -20,6 +20,7 @@ Rules:
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -188,6 +189,11 @@ class Layout:
                 first_rows.append(first_rows[-1] + matrix.rows)
             slabs.append(Slab(index, columns, row_k, base, digits, tuple(stack), tuple(first_rows)))
         return cls(n_max, tuple(slabs))
+
+    def beside(self, other: Layout) -> Layout:
+        """This layout's slabs, and then those of another one for the same roster."""
+        later = (dataclasses.replace(slab, index=slab.index + len(self.slabs)) for slab in other.slabs)
+        return Layout(self.n_max, (*self.slabs, *later))
 
     @functools.cached_property
     def chunks(self) -> tuple[Chunk, ...]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from secprune.files import file_digest
 from secprune.ids import sha256
-from secprune.protocols.payloads import Vectors
+from secprune.protocols.payloads import Vectors, Votes
 from secprune.pruning.tensorfile import write_tensor_file
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def open_sum_writer(session: Session, *, cohort: int) -> Iterator[SumWriter]:
     else:
         kind, dtype = counts_dtype(round_.layout)
         matrices = [(m.name, kind, (m.rows, m.columns)) for m in round_.matrices]
-        if payload.offset:
+        if isinstance(payload, Votes) and payload.offset:
             metadata["offset"] = str(cohort * payload.offset)
         with write_tensor_file(path, matrices, metadata=metadata | {"kind": "counts"}) as file:
             yield _CountsWriter(file, dtype)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from secprune.crypto.identity import Identity
     from secprune.packing import Chunk, Layout, Words
-    from secprune.protocols.payloads import Vectors, Votes
+    from secprune.protocols.payloads import Vectors, Votes, VotesAndWeights
     from secprune.task import MatrixSpec, Task
 
 
@@ -42,9 +42,14 @@ class Round:
         return {"task_id": self.task_id, "round": self.index}
 
     @property
-    def payload(self) -> Votes | Vectors:
+    def payload(self) -> Votes | VotesAndWeights | Vectors:
         """What its reports hold."""
         return payload_of(self.task)
+
+    @property
+    def clients(self) -> tuple[str, ...]:
+        """Clients that take part, in roster order."""
+        return self.task.round_clients(self.index)
 
     @property
     def weights(self) -> int:

@@ -1,6 +1,7 @@
 """What a report holds, and so what a sum of reports must look like and how it is read.
 
 `Votes`    counters of pruning masks, packed (`secprune.packing`)
+`VotesAndWeights`  these, and the kept weights as whole numbers (`secprune.fixedpoint`)
 `Vectors`  statistics, as they are (`secprune.vectors`)
 
 Whatever differs between payloads after a client's own file and before the coordinator's stands here: the layout of a
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from secprune.fixedpoint import FixedPoint
 from secprune.packing import Layout, PackedMatrix, row_sums, unpack
 from secprune.privacy.votes import are_noised, count_noise
 from secprune.protocols.bfv.terms import parameters_of
@@ -25,8 +27,21 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from secprune.packing import Chunk, Words
+    from secprune.packing import Chunk, Slab, Words
     from secprune.task import MatrixSpec, Task
+
+
+_KEPT = "kept weights of "
+
+
+def kept_name(matrix: str) -> str:
+    """What the kept weights of a matrix are called in a layout, where its mask has its own name."""
+    return _KEPT + matrix
+
+
+def holds_weights(slab: Slab) -> bool:
+    """Whether a slab is one of kept weights."""
+    return slab.matrices[0].name.startswith(_KEPT)
 
 
 class Payload(Protocol):
@@ -95,6 +110,39 @@ class Votes:
 
 
 @dataclass(frozen=True, slots=True)
+class VotesAndWeights:
+    """Pruning masks, and below them the weights that were kept: one report, so that both sums are about one cohort.
+
+    What a matrix's kept weights are called in layouts and messages is `kept_name`. Of their sum nothing but the range can be
+    checked here; that it fits the counts is checked where weights are averaged.
+    """
+
+    fixed: FixedPoint
+
+    @property
+    def what(self) -> str:
+        """What is summed."""
+        return "pruning masks and kept weights"
+
+    def layout(self, task: Task, matrices: Sequence[MatrixSpec]) -> Layout:
+        """Slabs of masks, then slabs of weights (see `Payload`)."""
+        weights = [PackedMatrix(kept_name(m.name), m.rows, m.columns, None) for m in matrices]
+        return (
+            Votes()
+            .layout(task, matrices)
+            .beside(Layout.of(weights, n_max=task.n_max, base=task.n_max * self.fixed.most + 1))
+        )
+
+    def read(self, chunk: Chunk, total: Words, *, cohort_size: int) -> npt.NDArray[Any] | None:
+        """Counts of votes, or sums of whole numbers (see `Payload`)."""
+        if not holds_weights(chunk.slab):
+            return Votes().read(chunk, total, cohort_size=cohort_size)
+        slab, rows = chunk.slab, chunk.end_row - chunk.first_row
+        sums = unpack(total, base=slab.base, digits=slab.digits, rows=rows)
+        return None if int(sums.max()) > cohort_size * self.fixed.most else sums
+
+
+@dataclass(frozen=True, slots=True)
 class Vectors:
     """Statistics. Nothing but the range of the sum can be checked: cohort times what one client may send."""
 
@@ -122,12 +170,14 @@ class Vectors:
 
 
 @functools.lru_cache(maxsize=8)
-def payload_of(task: Task) -> Votes | Vectors:
+def payload_of(task: Task) -> Votes | VotesAndWeights | Vectors:
     """What the reports of a task hold.
 
     Raises:
         ConfigurationError: sums of so many clients fit into no ring of `bfv`, or their noise into no counter.
     """
+    if task.pruning.algorithm == "fedspallm":
+        return VotesAndWeights(FixedPoint(task.pruning.of_fedspallm.weight_bits))
     if task.privacy.payload == "counts":
         noise = count_noise(task)
         return Votes() if noise is None else Votes(noise.most, noise.bound)

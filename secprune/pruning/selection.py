@@ -132,6 +132,8 @@ def final_mask(
     bottom in the first column, then in the second), and among equal votes those go first that have the
     smaller 64-bit word in the keystream of `tie_seed`; of equal words, the smaller number.
 
+    FedSpaLLM's is `expanded_mask` instead.
+
     Args:
         counts: (R, C), any unsigned type that holds `cohort` times `most`; with noise, as they were summed.
         magnitude_key: (R, C) from `magnitude_key`, of the dense weights all parties have.
@@ -153,6 +155,8 @@ def final_mask(
     rows, columns = counts.shape
     highest = cohort * most
     _check_counts(counts, magnitude_key, highest)
+    if pruning.algorithm == "fedspallm":
+        return expanded_mask(counts, magnitude_key, pruning.final_k(rows, columns), cohort)
     tie_key = magnitude_key if pruning.ties == "votes-magnitude-index" else None
     stream = _stream(tie_seed) if pruning.ties == "votes-random" else None
     mask = np.zeros(counts.shape, dtype=np.bool_)
@@ -206,6 +210,34 @@ def layer_top_k(counts: UnsignedArray, magnitude_key: UnsignedArray, k: int, n: 
     mask, tied, missing = _by_votes(counts, k, n)
     _prune_smallest(mask, tied, magnitude_key, missing)
     return mask
+
+
+def expanded_mask(counts: UnsignedArray, magnitude_key: UnsignedArray, k: int, n: int) -> BoolArray:
+    """FedSpaLLM's adaptive mask expansion: what all clients pruned, and of the rest what most did, up to k.
+
+    What nobody kept is never brought back, so that more than k are pruned where all clients agree on more.
+
+    Args:
+        counts: (R, C), any unsigned type that holds n.
+        magnitude_key: (R, C) from `magnitude_key`, of the dense weights all parties have.
+        k: 0 <= k <= R*C: the ceiling of R*C*s, from `PruningSpec.final_k`.
+        n: clients in the cohort.
+
+    Returns:
+        (R, C), True = prune; exactly the larger of k and the number of weights that all clients pruned.
+
+    Raises:
+        RemoteMisbehaviourError: a count is larger than the cohort.
+        ConfigurationError: shapes, types or k do not fit.
+
+    Source: FedSpaLLM (arXiv 2410.14852), Eq. 6 and 7; its ties are not specified, here they are those of `layer_top_k`.
+    """
+    _check_counts(counts, magnitude_key, n)
+    _check_k(k, counts.size)
+    unanimous: BoolArray = counts == n
+    if int(np.count_nonzero(unanimous)) >= k:
+        return unanimous
+    return layer_top_k(counts, magnitude_key, k, n)
 
 
 def zero_vote_share(counts: UnsignedArray, mask: BoolArray) -> tuple[int, int]:

@@ -7,6 +7,7 @@ tasks never produce anything that fits together. Unknown keys are refused.
 
 from __future__ import annotations
 
+import functools
 import tomllib
 from typing import Annotated, Literal
 
@@ -29,7 +30,9 @@ from secprune.task.privacy import (
     input_lengths,
 )
 from secprune.task.pruning import (
+    Algorithm,
     Comparison,
+    FedSpaLLMSpec,
     LocalPruner,
     MatrixSpec,
     PruningSpec,
@@ -38,13 +41,16 @@ from secprune.task.pruning import (
     layer_k,
     row_k,
 )
+from secprune.task.sampling import sample_blocks
 
 __all__ = [
     "MAX_WEIGHTS",
     "MIN_COHORT",
     "PATIENTS_VECTOR",
+    "Algorithm",
     "Comparison",
     "CountNoiseSpec",
+    "FedSpaLLMSpec",
     "KeyHolderForm",
     "LocalPruner",
     "MatrixSpec",
@@ -159,16 +165,40 @@ class Task(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, cache_
     @property
     def rounds(self) -> int:
         """Secure sums of the task: one, one for each decoder block, or two with recentring."""
-        if self.pruning.schedule == "iterative":
-            return len({m.block for m in self.model.matrices})
-        return self.privacy.rounds
+        return len(self.blocks) if self.pruning.by_blocks else self.privacy.rounds
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Numbers of the decoder blocks that matrices of the task lie in, ascending."""
+        return tuple(sorted({m.block for m in self.model.matrices}))
 
     def round_matrices(self, index: int) -> tuple[MatrixSpec, ...]:
         """The matrices that one round sums over: all, or those of the index-th decoder block."""
-        if self.pruning.schedule == "one-shot":
+        if not self.pruning.by_blocks:
             return self.model.matrices
-        block = sorted({m.block for m in self.model.matrices})[index]
+        block = self.blocks[index]
         return tuple(m for m in self.model.matrices if m.block == block)
+
+    def round_clients(self, index: int) -> tuple[str, ...]:
+        """Clients that take part in a round, in roster order: all, but with layer sampling those that have its block."""
+        clients = self.names("client")
+        if self.sampled_blocks is None:
+            return clients
+        sampled = self.sampled_blocks
+        return tuple(name for name in clients if index in sampled[name])
+
+    def client_rounds(self, client: str) -> tuple[int, ...]:
+        """The rounds that a client takes part in, ascending."""
+        sampled = self.sampled_blocks
+        return tuple(range(self.rounds)) if sampled is None else sampled[client]
+
+    @property
+    def sampled_blocks(self) -> dict[str, tuple[int, ...]] | None:
+        """With layer sampling, positions in `blocks` of each client's decoder blocks; None without."""
+        pruning = self.pruning
+        if pruning.fedspallm is UNSET or not pruning.fedspallm.capacities:
+            return None
+        return _sampled(self)
 
     @property
     def vectors(self) -> dict[str, int]:
@@ -199,6 +229,16 @@ class Task(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, cache_
     def to_toml(self) -> str:
         """The file that parties exchange and people read; long lists come last."""
         return tomli_w.dumps(msgspec.to_builtins(self))
+
+
+@functools.lru_cache(maxsize=8)
+def _sampled(task: Task) -> dict[str, tuple[int, ...]]:
+    return sample_blocks(
+        task.pruning.of_fedspallm.capacities,
+        len(task.blocks),
+        nonce=task.nonce,
+        min_clients=task.protocol.min_clients,
+    )
 
 
 def parse_task(text: str) -> Task:
@@ -263,6 +303,30 @@ def check_task(task: Task) -> None:
     check_pruning(task.pruning, task.model.matrices)
     check_privacy(task.privacy, task.pruning, task.model.matrices, min_clients=task.protocol.min_clients)
     _check_cohort(task)
+    _check_fedspallm(task)
+
+
+def _check_fedspallm(task: Task) -> None:
+    if task.pruning.fedspallm is UNSET:
+        return
+    if task.protocol.name == "bfv":
+        raise ConfigurationError(
+            "the protocol bfv does not sum weights yet", hint="choose additive or pairwise for FedSpaLLM"
+        )
+    if task.privacy.mechanism != "none" or task.privacy.payload != "counts":
+        raise ConfigurationError(
+            "kept weights have no noise that would protect patients, so FedSpaLLM has no privacy options",
+            hint="leave them out, or choose the algorithm fedprllm",
+        )
+    capacities = task.pruning.fedspallm.capacities
+    if not capacities:
+        return
+    if wrong := sorted(set(capacities) ^ set(task.names("client"))):
+        raise ConfigurationError(
+            f"capacities and roster do not have the same clients: {', '.join(wrong[:5])}",
+            hint="say how many decoder blocks each client can prune, or leave capacities out",
+        )
+    _ = task.sampled_blocks  # refuses capacities that leave a block to too few clients
 
 
 def _check_cohort(task: Task) -> None:

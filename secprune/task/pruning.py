@@ -5,10 +5,10 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from secprune.errors import ConfigurationError
-from secprune.ids import MatrixName
+from secprune.ids import MatrixName, Name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,6 +59,7 @@ class MatrixSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     block: Annotated[int, Meta(ge=0, lt=2**31)] = 0
 
 
+Algorithm = Literal["fedprllm", "fedspallm"]
 LocalPruner = Literal["wanda", "wanda-adaptive", "magnitude", "sparsegpt"]
 Comparison = Literal["row", "layer", "column"]
 Ties = Literal["votes-magnitude-index", "votes-index", "votes-random"]
@@ -66,8 +67,20 @@ Ties = Literal["votes-magnitude-index", "votes-index", "votes-random"]
 _Ratio = Annotated[str, Meta(pattern=r"^[0-9]{1,9}(/[1-9][0-9]{0,8}|\.[0-9]{1,9})?\Z")]
 
 
+class FedSpaLLMSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What FedSpaLLM (arXiv 2410.14852) needs beyond pruning masks.
+
+    `weight_bits` is the width of the whole numbers as which clients send the weights they kept
+    (`secprune.fixedpoint`). `capacities` says how many decoder blocks each client of the roster can prune; none at
+    all: every client prunes every block, and there is one round.
+    """
+
+    weight_bits: Annotated[int, Meta(ge=8, le=16)] = 15
+    capacities: dict[Name, Positive] = {}
+
+
 class PruningSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is computed: FedPrLLM (arXiv 2505.13547) over the pruning masks of a local pruner.
+    """What is computed: FedPrLLM (arXiv 2505.13547) over the pruning masks of a local pruner, or FedSpaLLM.
 
     `local_comparison` is the group within which a client compares scores (Wanda's is the row),
     `server_comparison` the one within which votes are. `pattern` N:M prunes N of every M consecutive input
@@ -76,7 +89,7 @@ class PruningSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     kept it. `schedule` iterative: one secure sum per decoder block, the next one on agreed masks.
     """
 
-    algorithm: Literal["fedprllm"] = "fedprllm"
+    algorithm: Algorithm = "fedprllm"
     local_pruner: LocalPruner = "wanda"
     local_comparison: Comparison = "row"
     server_comparison: Comparison = "layer"
@@ -89,6 +102,24 @@ class PruningSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     sequence_length: Annotated[int, Meta(ge=2, le=2**20)]
     max_windows: Positive
     max_zero_vote_share: _Ratio = "1/100"
+    fedspallm: FedSpaLLMSpec | UnsetType = UNSET
+
+    @property
+    def of_fedspallm(self) -> FedSpaLLMSpec:
+        """What only tasks of FedSpaLLM have.
+
+        Raises:
+            ConfigurationError: this is another algorithm.
+        """
+        if self.fedspallm is UNSET:
+            raise ConfigurationError("this task does not sum weights", hint="only FedSpaLLM does")
+        return self.fedspallm
+
+    @property
+    def by_blocks(self) -> bool:
+        """Whether there is one secure sum for each decoder block."""
+        sampled = self.fedspallm is not UNSET and bool(self.fedspallm.capacities)
+        return sampled or self.schedule == "iterative"
 
     @property
     def exact_sparsity(self) -> Fraction:
@@ -108,7 +139,12 @@ class PruningSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         return row_k(columns, self.exact_sparsity)
 
     def row_budget(self, columns: int) -> int | None:
-        """Ones in every row of any honest local mask; None if the local pruner does not fix that number."""
+        """Ones in every row of any honest local mask; None if nothing fixes that number.
+
+        Clients of FedSpaLLM each have a sparsity of their own.
+        """
+        if self.algorithm == "fedspallm":
+            return None
         if self.group_pattern is not None:
             pruned, group = self.group_pattern
             return columns // group * pruned
@@ -121,6 +157,8 @@ class PruningSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         if self.group_pattern is not None:
             pruned, group = self.group_pattern
             return rows * (columns // group) * pruned
+        if self.algorithm == "fedspallm":
+            return -int(-rows * columns * self.exact_sparsity // 1)  # Eq. 6: the ceiling
         if self.server_comparison == "row":
             return rows * self.row_k(columns)
         if self.server_comparison == "column":
@@ -151,6 +189,7 @@ def check_pruning(pruning: PruningSpec, matrices: Sequence[MatrixSpec]) -> None:
             "would need the counts, with sparsegpt each other's weights",
             hint="use the one-shot schedule, or another local pruner without weight scaling",
         )
+    _check_algorithm(pruning)
     if pruning.group_pattern is None:
         return
     pruned, group = pruning.group_pattern
@@ -167,3 +206,24 @@ def check_pruning(pruning: PruningSpec, matrices: Sequence[MatrixSpec]) -> None:
                 f"{matrix.name} has {matrix.columns} columns, not a multiple of {group}",
                 hint="choose another pattern",
             )
+
+
+def _check_algorithm(pruning: PruningSpec) -> None:
+    if (pruning.algorithm == "fedspallm") != (pruning.fedspallm is not UNSET):
+        raise ConfigurationError(
+            "a task of FedSpaLLM has a table [pruning.fedspallm], and no other task has one",
+            hint='set algorithm = "fedspallm", or leave the table out',
+        )
+    if pruning.algorithm != "fedspallm":
+        return
+    if pruning.pattern or pruning.server_comparison != "layer" or pruning.weight_scaling:
+        raise ConfigurationError(
+            "FedSpaLLM expands the masks of whole matrices and averages weights: it has no N:M pattern, no row or column "
+            "comparison at the server, and no weight scaling",
+            hint="leave these out, or choose the algorithm fedprllm",
+        )
+    if pruning.schedule != "one-shot" or pruning.ties != "votes-magnitude-index":
+        raise ConfigurationError(
+            "FedSpaLLM prunes in one shot, and its ties are by votes, magnitude and index",
+            hint="leave schedule and ties out, or choose the algorithm fedprllm",
+        )
