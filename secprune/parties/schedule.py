@@ -35,6 +35,7 @@ from secprune.parties.report_words import report_is_ready
 from secprune.parties.selection import round_masks
 from secprune.parties.session import REPORT_OF
 from secprune.parties.voting import write_votes
+from secprune.parties.weight_pruning import prune_and_keep
 from secprune.parties.witness import witness
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ def prune(session: Session, *, device: str = "auto", progress: Progress = silent
         return prune_privately(session, device=device, progress=progress)
     if session.task.privacy.payload == "square-sums":
         return take_raw_sums(session, device=device, progress=progress)
+    if session.task.pruning.algorithm == "fedspallm":
+        return prune_and_keep(session, device=device, progress=progress)
     return client.prune(session, device=device, progress=progress)
 
 
