@@ -53,10 +53,8 @@ class HospitalModel:
             return np.zeros((matrix.rows, matrix.columns), np.bool_)
         return self._masks[matrix.name].rows(matrix.name).view(np.bool_)
 
-    def weights(self, matrix: MatrixSpec, reach: float) -> npt.NDArray[np.float64] | None:
-        """The weights that it kept, as it sent them, (rows, columns), 0 where pruned; None if they are the dense ones."""
+    def numbers(self, matrix: MatrixSpec) -> npt.NDArray[np.int64] | None:
+        """The weights that it kept, as whole numbers, (rows, columns), 0 where pruned; None if they are the dense ones."""
         if self._fixed is None or not self.has(matrix):
             return None
-        numbers = self._kept[matrix.name].numbers(matrix.name).astype(np.float64)
-        kept: npt.NDArray[np.float64] = (numbers - self._fixed.half) * (reach / self._fixed.half)
-        return kept
+        return self._kept[matrix.name].numbers(matrix.name).astype(np.int64) - self._fixed.half

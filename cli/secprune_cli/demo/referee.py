@@ -15,6 +15,7 @@ import numpy.typing as npt
 from msgspec import Struct
 from msgspec.structs import replace
 
+from secprune.fixedpoint import FixedPoint
 from secprune.ids import short
 from secprune.parties.private_pruning import open_reference
 from secprune.parties.released_statistics import ReleasedStatistics, released_by
@@ -100,8 +101,10 @@ class Referee:
         """Those whose masks of this matrix are in a sum."""
         return [hospital for hospital in self._counted if hospital.has(matrix)]
 
-    def _reach(self, matrix: MatrixSpec) -> float:
-        return matrix_reach(self._weights, matrix.name)
+    def _step(self, matrix: MatrixSpec) -> float:
+        """What the whole number 1 stands for, in the weights of a matrix (FedSpaLLM)."""
+        fixed = FixedPoint(self._task.pruning.of_fedspallm.weight_bits)
+        return matrix_reach(self._weights, matrix.name) / fixed.half
 
     def cleartext_mask(self, matrix: MatrixSpec, counts: npt.NDArray[Any] | None = None) -> Mask:
         """The final mask from the local masks themselves, no protocol in between."""
@@ -129,7 +132,7 @@ class Referee:
         signed = np.dtype(f"i{raw.itemsize}")
         if averaged:
             total, kept_by = self._summed(matrix), len(self._counted_in(matrix)) - counts.astype(np.int64)
-            mean = torch.from_numpy(total / np.maximum(kept_by, 1))
+            mean = torch.from_numpy(total / np.maximum(kept_by, 1) * self._step(matrix))
             written = mean.to(working).to(stored).view(getattr(torch, signed.name)).numpy()
             return np.asarray(written.view(f"u{raw.itemsize}"))
         weights = torch.from_numpy(raw.astype(raw.dtype.newbyteorder("="), order="C").view(signed)).view(
@@ -140,10 +143,13 @@ class Referee:
         bits = scaled.view(getattr(torch, signed.name)).numpy()
         return np.asarray(bits.view(f"u{raw.itemsize}"))
 
-    def _summed(self, matrix: MatrixSpec) -> npt.NDArray[np.float64]:
-        """The sum of the weights that hospitals kept, as they sent them."""
-        sent = [hospital.weights(matrix, self._reach(matrix)) for hospital in self._counted_in(matrix)]
-        return np.sum([weights for weights in sent if weights is not None], axis=0)  # type: ignore[no-any-return]
+    def _summed(self, matrix: MatrixSpec) -> npt.NDArray[np.int64]:
+        """The sum of the weights that hospitals kept, as whole numbers."""
+        total = np.zeros((matrix.rows, matrix.columns), np.int64)
+        for hospital in self._counted_in(matrix):
+            if (numbers := hospital.numbers(matrix)) is not None:
+                total += numbers
+        return total
 
     def differing_bits(self) -> int:
         """Bits by which the pruned checkpoint differs from a cleartext run on what the hospitals have on disk.
@@ -249,8 +255,9 @@ class Referee:
 
         def alone(hospital: HospitalModel) -> dict[str, float]:
             for matrix in self._task.model.matrices:
-                own = hospital.weights(matrix, self._reach(matrix))
-                dense = kept[matrix.name] if own is None else torch.from_numpy(own).to(kept[matrix.name])
+                own, dense = hospital.numbers(matrix), kept[matrix.name]
+                if own is not None:
+                    dense = torch.from_numpy(own * self._step(matrix)).to(dense)
                 weights[matrix.name].copy_(dense.masked_fill(torch.from_numpy(hospital.mask(matrix)), 0))
             return on_all(model)
 
