@@ -45,6 +45,9 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `max_collapsed_epsilon`: largest epsilon that may be left if all servers and all other clients work together; None
     for any. `max_epsilon`, `max_delta`: this client's privacy budget, of each patient (or document) over all tasks
     together (`parties.budget`).
+
+    `max_blocks`: most decoder blocks that this client prunes in a task; None for any. With layer sampling the task says
+    how many it is assigned, without it is assigned all.
     """
 
     min_clients: Annotated[int, Meta(ge=1, lt=2**16)] = MIN_COHORT
@@ -58,6 +61,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_collapsed_epsilon: Decimal | None = None
     max_epsilon: Decimal = "10"
     max_delta: Decimal = "0.00001"
+    max_blocks: Annotated[int, Meta(ge=1, lt=2**31)] | None = None
 
 
 class WorkerSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -113,6 +117,7 @@ protocols = ["additive"]      # or "pairwise" (docs/pairwise.md), "bfv" (docs/bf
 # max_collapsed_epsilon = "8" # largest epsilon if all servers and all other clients work together
 # max_epsilon = "10"          # privacy budget of each patient over all tasks (clients),
 # max_delta = "0.00001"       # and the delta it is counted at
+# max_blocks = 8              # most decoder blocks that this client prunes in a task
 """
 
 
@@ -132,8 +137,8 @@ def read_party_file(directory: Path) -> PartyFile:
         ) from error
 
 
-def check_policy(policy: Policy, task: Task) -> None:
-    """Refuse a task that this site does not agree to.
+def check_policy(policy: Policy, task: Task, name: str) -> None:
+    """Refuse a task that this site, which has that name in it, does not agree to.
 
     Raises:
         ConfigurationError: says which rule of the site the task breaks.
@@ -158,6 +163,7 @@ def check_policy(policy: Policy, task: Task) -> None:
     _check_listed(task, "aggregator", policy.aggregators)
     _check_listed(task, "key-holder", policy.key_holders)
     _check_privacy(policy, task, hint)
+    _check_blocks(policy, task, name, hint)
 
 
 def payload_kind(task: Task) -> PayloadKind:
@@ -185,6 +191,19 @@ def _check_privacy(policy: Policy, task: Task, hint: str) -> None:
         raise ConfigurationError(
             f"if all servers and all other clients worked together, epsilon {left:.4g} would be left, and this site's "
             f"policy allows {limit}",
+            hint=hint,
+        )
+
+
+def _check_blocks(policy: Policy, task: Task, name: str, hint: str) -> None:
+    if policy.max_blocks is None or name not in task.names("client"):
+        return
+    sampled = task.sampled_blocks
+    assigned = len(task.blocks if sampled is None else sampled[name])
+    if assigned > policy.max_blocks:
+        raise ConfigurationError(
+            f"the task has {name} prune {assigned} of {len(task.blocks)} decoder blocks, this site's policy allows "
+            f"{policy.max_blocks}",
             hint=hint,
         )
 

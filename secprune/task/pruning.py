@@ -78,6 +78,9 @@ class FedSpaLLMSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     weight_bits: Annotated[int, Meta(ge=8, le=16)] = 15
     capacities: dict[Name, Positive] = {}
 
+    def __hash__(self) -> int:  # tasks are keys of caches, and dicts have no hash
+        return hash((self.weight_bits, frozenset(self.capacities.items())))
+
 
 class PruningSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is computed: FedPrLLM (arXiv 2505.13547) over the pruning masks of a local pruner, or FedSpaLLM.
