@@ -8,6 +8,7 @@ were lost or altered in the exchange.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from secprune.parties.session import Session
     from secprune.pruning.local import LocalPruning
     from secprune.pruning.offload import Blocks
-    from secprune.task import Task
+    from secprune.task import PruningSpec, Task
 
 
 class CheckResult(Struct, frozen=True, kw_only=True):
@@ -74,6 +75,7 @@ class PruneResult(Struct, frozen=True, kw_only=True):
         thin_modules: modules, mostly of experts, whose masks rest on few tokens or none, and how many.
         seconds: by what was done.
         patients: whose notes they are, or documents where these are protected; None where nobody is.
+        cut_weights: kept weights that were too large to be sent as they are (`secprune.fixedpoint`); None where none are.
     """
 
     notes: int
@@ -85,6 +87,7 @@ class PruneResult(Struct, frozen=True, kw_only=True):
     thin_modules: dict[str, int]
     seconds: dict[str, float]
     patients: int | None = None
+    cut_weights: int | None = None
 
 
 class SubmitResult(Struct, frozen=True, kw_only=True):
@@ -120,6 +123,7 @@ def check(session: Session) -> CheckResult:
         RemoteMisbehaviourError: the coordinator has signed another task of the same study.
     """
     task = session.task
+    local_spec(session)
     check_model(task, session.path(session.config.model, "the model"))
     check_participation(session)
     if task.protocol.name == "bfv":
@@ -223,12 +227,29 @@ def open_notes(session: Session, device: str) -> OpenedNotes:
     return OpenedNotes(len(notes), windows, str(where), open_blocks(directory, device=where))
 
 
+def local_spec(session: Session) -> PruningSpec:
+    """How this site prunes: as the task says, at its own sparsity if it has one.
+
+    Raises:
+        ConfigurationError: it has one, and the task's algorithm knows none but its own.
+    """
+    pruning, own = session.task.pruning, session.config.sparsity
+    if own is None:
+        return pruning
+    if pruning.algorithm != "fedspallm" or not 0 < Fraction(own) < 1:
+        raise ConfigurationError(
+            f"this site cannot prune to a sparsity of its own, {own}: that is for tasks of FedSpaLLM, and between 0 and 1",
+            hint="leave sparsity out of the party file",
+        )
+    return msgspec.structs.replace(pruning, sparsity=own)
+
+
 def start_pruning(session: Session, device: str) -> LocalWork:
     """Make this site's local pruner ready; see `open_notes` for what it raises."""
     from secprune.pruning.local import LocalPruning  # noqa: PLC0415 - torch, only where a model runs
 
     opened = open_notes(session, device)
-    pruning = LocalPruning(opened.blocks, opened.windows, pruning=session.task.pruning)
+    pruning = LocalPruning(opened.blocks, opened.windows, pruning=local_spec(session))
     return LocalWork(opened.notes, len(opened.windows), opened.device, pruning)
 
 

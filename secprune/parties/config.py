@@ -15,7 +15,7 @@ from secprune.errors import ConfigurationError
 from secprune.files import read_bytes
 from secprune.ids import Digest, Role
 from secprune.privacy.guarantee import guarantee
-from secprune.task import MIN_COHORT, ProtocolName, Task, load_toml
+from secprune.task import MIN_COHORT, ProtocolName, Ratio, Task, load_toml
 from secprune.task.privacy import Decimal
 
 if TYPE_CHECKING:
@@ -44,10 +44,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tests and rehearsals. `require_privacy`: refuse tasks without differential privacy of statistics.
     `max_collapsed_epsilon`: largest epsilon that may be left if all servers and all other clients work together; None
     for any. `max_epsilon`, `max_delta`: this client's privacy budget, of each patient (or document) over all tasks
-    together (`parties.budget`).
-
-    `max_blocks`: most decoder blocks that this client prunes in a task; None for any. With layer sampling the task says
-    how many it is assigned, without it is assigned all.
+    together (`parties.budget`). `max_blocks`: decoder blocks that this client can prune; None for any number.
     """
 
     min_clients: Annotated[int, Meta(ge=1, lt=2**16)] = MIN_COHORT
@@ -61,7 +58,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_collapsed_epsilon: Decimal | None = None
     max_epsilon: Decimal = "10"
     max_delta: Decimal = "0.00001"
-    max_blocks: Annotated[int, Meta(ge=1, lt=2**31)] | None = None
+    max_blocks: Annotated[int, Meta(ge=1)] | None = None
 
 
 class WorkerSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,12 +76,16 @@ class WorkerSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class PartyFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where a party finds its things; relative paths start at the party file's directory."""
+    """Where a party finds its things; relative paths start at the party file's directory.
+
+    `sparsity` is a client's own, in tasks of FedSpaLLM; the task's if not given.
+    """
 
     task: str = "task.toml"
     exchange: str = "exchange"
     model: str | None = None
     notes: str | None = None
+    sparsity: Ratio | None = None
     policy: Policy = Policy()
     workers: WorkerSpec = WorkerSpec()
 
@@ -92,6 +93,7 @@ class PartyFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 _TEMPLATE = {
     "client": """model = "../model"            # directory of the model that the task names
 notes = "notes.txt"           # .txt (documents separated by a blank line), .jsonl (field text), or a directory
+# sparsity = "0.4"            # in tasks of FedSpaLLM, a share of weights to prune of this site's own
 """,
     "aggregator": "",
     "key-holder": "",
@@ -117,7 +119,7 @@ protocols = ["additive"]      # or "pairwise" (docs/pairwise.md), "bfv" (docs/bf
 # max_collapsed_epsilon = "8" # largest epsilon if all servers and all other clients work together
 # max_epsilon = "10"          # privacy budget of each patient over all tasks (clients),
 # max_delta = "0.00001"       # and the delta it is counted at
-# max_blocks = 8              # most decoder blocks that this client prunes in a task
+# max_blocks = 12             # decoder blocks that this site's machine can prune (clients, FedSpaLLM)
 """
 
 

@@ -4,6 +4,7 @@
 |---|---|---|
 | counts | `pruning-masks.safetensors` | local pruning, with randomised response if the task says so |
 | counts with count noise | `noisy-votes.safetensors` | local pruning and the noise |
+| counts, of FedSpaLLM | `kept-weights.safetensors` | local pruning, which keeps masks and weights |
 | square-sums | `statistics.safetensors` | the statistics of its patients |
 
 The three clients (of one message, of `pairwise`, of `bfv`) differ in how they protect words, not in where they take
@@ -21,7 +22,8 @@ from secprune.errors import LocalMisuseError
 from secprune.files import file_digest
 from secprune.packing import pack
 from secprune.privacy.votes import count_noise
-from secprune.protocols.payloads import Vectors
+from secprune.protocols.payloads import Vectors, VotesAndWeights, holds_weights
+from secprune.storage.kept_weights import KeptWeightsFile
 from secprune.storage.masks import MaskFile
 from secprune.storage.noisy_votes import NoisyVotesFile
 from secprune.storage.statistics import StatisticsFile
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 MASKS_FILE = "pruning-masks.safetensors"
 NOISY_VOTES_FILE = "noisy-votes.safetensors"
+KEPT_WEIGHTS_FILE = "kept-weights.safetensors"
 STATISTICS_FILE = "statistics.safetensors"
 
 
@@ -52,6 +55,7 @@ class Contents:
 
 _MASKS = Contents(MASKS_FILE, "pruning masks")
 _NOISY_VOTES = Contents(NOISY_VOTES_FILE, "noised votes")
+_KEPT_WEIGHTS = Contents(KEPT_WEIGHTS_FILE, "pruning masks and kept weights")
 _STATISTICS = Contents(STATISTICS_FILE, "statistics")
 
 
@@ -79,6 +83,8 @@ def contents_for(task: Task) -> Contents:
     """What reports of a task are made of."""
     if task.privacy.payload == "square-sums":
         return _STATISTICS
+    if task.pruning.algorithm == "fedspallm":
+        return _KEPT_WEIGHTS
     return _MASKS if task.privacy.mechanism != "count-noise" else _NOISY_VOTES
 
 
@@ -117,6 +123,9 @@ def open_report_file(path: Path, round_: Round) -> ReportWords:
     """Start reading a file that a report of a round is made of; raises as `open_report` does."""
     if isinstance(round_.payload, Vectors):
         return _VectorWords(path, StatisticsFile(path, round_.task), round_.payload.limbs)
+    if isinstance(round_.payload, VotesAndWeights):
+        kept = KeptWeightsFile(path, round_.matrices, round_.payload.fixed, task_id=round_.task_id)
+        return _KeptWords(path, kept)
     if noise := count_noise(round_.task):
         votes = NoisyVotesFile(path, round_.matrices, noise, task_id=round_.task_id)
         return _NoisyWords(path, votes)
@@ -138,6 +147,26 @@ class _MaskWords:
 
     def words(self, chunk: Chunk) -> Words:
         return chunk_words(self.masks, chunk)
+
+
+@dataclass(frozen=True, slots=True)
+class _KeptWords:
+    path: Path
+    kept: KeptWeightsFile
+
+    @property
+    def digest(self) -> str:
+        return file_digest(self.path)
+
+    def words(self, chunk: Chunk) -> Words:
+        slab = chunk.slab
+        if not holds_weights(slab):
+            return chunk_words(self.kept.masks, chunk)
+        pieces = [
+            self.kept.layout_rows(matrix.name, low, high)
+            for matrix, low, high in slab.pieces(chunk.first_row, chunk.end_row)
+        ]
+        return pack(np.concatenate(pieces), base=slab.base, digits=slab.digits)
 
 
 @dataclass(frozen=True, slots=True)

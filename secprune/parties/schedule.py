@@ -38,6 +38,7 @@ from secprune.parties.report_words import report_is_ready
 from secprune.parties.selection import round_masks
 from secprune.parties.session import REPORT_OF
 from secprune.parties.voting import write_votes
+from secprune.parties.weight_pruning import prune_and_keep
 from secprune.parties.witness import witness
 
 if TYPE_CHECKING:
@@ -99,10 +100,13 @@ def _all_ready(session: Session) -> bool:
 
 
 def prune(session: Session, *, device: str = "auto", progress: Progress = silent) -> client.PruneResult:
-    """Compute what this client reports, as the task has it: masks of its notes, or noised statistics of its patients.
+    """Compute what this client reports, as the task has it, in all rounds that do not follow from each other.
+
+    That is masks of its notes, with FedSpaLLM also the weights that it keeps, or noised statistics of its patients.
 
     Raises:
-        ConfigurationError: the task has rounds that follow from each other; or as `client.prune` and `private_pruning.prune_privately`.
+        ConfigurationError: the task has rounds that follow from each other; or as `client.prune`, `weight_pruning.prune_and_keep`
+            and `private_pruning.prune_privately`.
         LocalMisuseError: likewise.
     """
     if session.task.pruning.schedule == "iterative" or session.task.privacy.rounds > 1:
@@ -114,6 +118,8 @@ def prune(session: Session, *, device: str = "auto", progress: Progress = silent
         return prune_privately(session, device=device, progress=progress)
     if session.task.privacy.payload == "square-sums":
         return take_raw_sums(session, device=device, progress=progress)
+    if session.task.pruning.algorithm == "fedspallm":
+        return prune_and_keep(session, device=device, progress=progress)
     return client.prune(session, device=device, progress=progress)
 
 

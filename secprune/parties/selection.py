@@ -19,6 +19,7 @@ from msgspec import UNSET, Struct
 from secprune import __version__
 from secprune.errors import ConfigurationError, LocalMisuseError
 from secprune.files import file_digest
+from secprune.fixedpoint import FixedPoint
 from secprune.parties.client import check_model
 from secprune.parties.coordinator import require_counts
 from secprune.parties.private_pruning import open_reference
@@ -27,6 +28,8 @@ from secprune.parties.released_statistics import ReleasedStatistics, StatisticsF
 from secprune.parties.sums import COUNTS_FILE, digest_of_sums
 from secprune.privacy.labels import PrivacyLabel, privacy_label
 from secprune.privacy.votes import are_noised, count_noise
+from secprune.protocols.payloads import kept_name
+from secprune.pruning.averaging import matrix_reach, mean_bits
 from secprune.pruning.checkpoint import write_pruned_checkpoint
 from secprune.pruning.selection import final_mask, magnitude_key, tie_seed, zero_vote_share
 from secprune.pruning.tensorfile import CheckpointFiles, TensorFile
@@ -44,6 +47,9 @@ _log = logging.getLogger(__name__)
 
 VotesOf = Callable[[str], tuple[npt.NDArray[Any], int]]
 """Votes to prune of a matrix by its name, and the clients counted."""
+
+WeightsOf = Callable[[str], npt.NDArray[Any]]
+"""New weights of a matrix by its name, (rows, columns) as bit patterns of the checkpoint's type."""
 
 FINAL_MASK_FILE = "final-pruning-mask.safetensors"
 BASELINE_FILE = "public-only-mask.safetensors"
@@ -71,8 +77,24 @@ class Provenance(Struct, frozen=True, kw_only=True):
     pruned_per_matrix: dict[str, str]
     zero_vote_share: str
     privacy: PrivacyLabel
+    algorithm: str = "fedprllm"
+    averaging: AveragingFacts | None = None
     statistics: StatisticsFacts | None = None
     baseline: Baseline | None = None
+
+
+class AveragingFacts(Struct, frozen=True, kw_only=True):
+    """How kept weights were averaged by FedSpaLLM.
+
+    Attributes:
+        weight_bits: of the whole numbers that clients sent.
+        error_bound: of any averaged weight, in its own units, before it was rounded to the checkpoint's type.
+        sole_keepers: share of weights that one client alone of its cohort kept: their sums are that client's own.
+    """
+
+    weight_bits: int
+    error_bound: float
+    sole_keepers: float
 
 
 class Baseline(Struct, frozen=True, kw_only=True):
@@ -100,6 +122,7 @@ class SelectResult(Struct, frozen=True, kw_only=True):
     zero_votes: int
     seconds: dict[str, float]
     warning: str = ""
+    averaging: AveragingFacts | None = None
     statistics: StatisticsFacts | None = None
     baseline: Baseline | None = None
 
@@ -177,11 +200,21 @@ def select(
         pruned_per_matrix=tally.per_matrix,
         zero_vote_share="not known" if are_noised(task) else str(tally.zero_vote_share),
         privacy=privacy_label(task, cohort_size=outcome.cohort),
+        algorithm=task.pruning.algorithm,
+        averaging=outcome.averaging(source),
         statistics=outcome.facts,
         baseline=compared,
     )
     with watch.phase("write model"):
-        _write_model(task, source, output, final, provenance, scaled_by=outcome.scaled_by)
+        _write_model(
+            task,
+            source,
+            output,
+            final,
+            provenance,
+            scaled_by=outcome.scaled_by,
+            replaced_by=outcome.means(source),
+        )
     warning = _warning(task, tally)
     if warning:
         _log.warning("%s", warning)
@@ -194,6 +227,7 @@ def select(
         zero_votes=tally.zero_votes,
         seconds=watch.seconds,
         warning=warning,
+        averaging=provenance.averaging,
         statistics=outcome.facts,
         baseline=compared,
     )
@@ -207,6 +241,7 @@ def _write_model(
     provenance: Struct,
     *,
     scaled_by: VotesOf | None = None,
+    replaced_by: WeightsOf | None = None,
 ) -> None:
     write_pruned_checkpoint(
         source,
@@ -216,6 +251,7 @@ def _write_model(
         {PROVENANCE_FILE: msgspec.json.format(msgspec.json.encode(provenance), indent=2)},
         transposed=[m.name for m in task.model.matrices if m.transposed],
         scaled_by=scaled_by,
+        replaced_by=replaced_by,
     )
 
 
@@ -310,6 +346,44 @@ class _Votes:
         """What kept weights are scaled by, if the task says so."""
         return self.of if self._task.pruning.weight_scaling else None
 
+    def means(self, source: Path) -> WeightsOf | None:
+        """With FedSpaLLM, the mean of the weights that clients kept of the model in `source`."""
+        if self._task.pruning.algorithm != "fedspallm":
+            return None
+        weights = CheckpointFiles(source)
+
+        def of(name: str) -> npt.NDArray[Any]:
+            counts, cohort = self.of(name)
+            return mean_bits(
+                counts,
+                self._of[name][0].rows(kept_name(name)),
+                fixed=self._fixed,
+                cohort=cohort,
+                reach=matrix_reach(weights, name),
+                dtype=weights.entry(name)[0],
+            )
+
+        return of
+
+    def averaging(self, source: Path) -> AveragingFacts | None:
+        """What there is to say of these means."""
+        if self._task.pruning.algorithm != "fedspallm":
+            return None
+        weights, sole, size = CheckpointFiles(source), 0, 0
+        for name in self._of:
+            counts, cohort = self.of(name)
+            sole += int(np.count_nonzero(counts == cohort - 1))
+            size += counts.size
+        return AveragingFacts(
+            weight_bits=self._fixed.bits,
+            error_bound=max(self._fixed.error(matrix_reach(weights, name)) for name in self._of),
+            sole_keepers=round(sole / size, 6),
+        )
+
+    @property
+    def _fixed(self) -> FixedPoint:
+        return FixedPoint(self._task.pruning.of_fedspallm.weight_bits)
+
     def digest(self) -> str:
         """See `digest_of_sums`."""
         return digest_of_sums(self._paths)
@@ -330,6 +404,14 @@ class _Statistics:
             session.task, reference, released_by(session, session.task.rounds)
         )
         self.facts, self.cohort = self._released.facts, self._released.cohort
+
+    def means(self, source: Path) -> WeightsOf | None:  # noqa: ARG002 - of votes there may be some
+        """No weights are averaged."""
+        return None
+
+    def averaging(self, source: Path) -> AveragingFacts | None:  # noqa: ARG002
+        """No weights are averaged."""
+        return None
 
     def digest(self) -> str:
         """See `digest_of_sums`."""

@@ -3,6 +3,7 @@
 | payload | file | tensors |
 |---|---|---|
 | counts | `counts.safetensors` | of each matrix, (rows, columns): votes to prune, unsigned |
+| counts, of FedSpaLLM | `counts.safetensors` | the same, and U32 (rows, columns) of each `kept_name`: summed whole numbers |
 | square-sums | `sums.safetensors` | of each vector, I64 (length,) |
 
 The metadata has `task_id`, `kind` (`counts` or `sums`) and `cohort`, the number of clients in the sum. Counts with
@@ -20,7 +21,7 @@ import numpy as np
 
 from secprune.files import file_digest
 from secprune.ids import sha256
-from secprune.protocols.payloads import Vectors, Votes
+from secprune.protocols.payloads import Vectors, Votes, VotesAndWeights, holds_weights, kept_name
 from secprune.pruning.tensorfile import write_tensor_file
 
 if TYPE_CHECKING:
@@ -71,16 +72,18 @@ def open_sum_writer(session: Session, *, cohort: int) -> Iterator[SumWriter]:
             yield _VectorsWriter(file, payload.limbs, cohort)
     else:
         kind, dtype = counts_dtype(round_.layout)
+        weights = round_.matrices if isinstance(payload, VotesAndWeights) else ()
         matrices = [(m.name, kind, (m.rows, m.columns)) for m in round_.matrices]
         if isinstance(payload, Votes) and payload.offset:
             metadata["offset"] = str(cohort * payload.offset)
+        matrices += [(kept_name(m.name), "U32", (m.rows, m.columns)) for m in weights]
         with write_tensor_file(path, matrices, metadata=metadata | {"kind": "counts"}) as file:
             yield _CountsWriter(file, dtype)
 
 
 def counts_dtype(layout: Layout) -> tuple[str, type[np.uint8 | np.uint16 | np.uint32]]:
     """Narrowest type that holds a count of this roster, as safetensors and numpy name it."""
-    highest = max(slab.base for slab in layout.slabs) - 1
+    highest = max(slab.base for slab in layout.slabs if not holds_weights(slab)) - 1
     if highest <= np.iinfo(np.uint8).max:
         return "U8", np.uint8
     return ("U16", np.uint16) if highest <= np.iinfo(np.uint16).max else ("U32", np.uint32)
@@ -92,7 +95,8 @@ class _CountsWriter:
     dtype: type[np.unsignedinteger[Any]]
 
     def write(self, chunk: Chunk, rows: npt.NDArray[Any]) -> None:
-        counts, offset = rows.astype(self.dtype, copy=False), 0
+        dtype, offset = np.uint32 if holds_weights(chunk.slab) else self.dtype, 0
+        counts = rows.astype(dtype, copy=False)
         for matrix, low, high in chunk.slab.pieces(chunk.first_row, chunk.end_row):
             self.file.write(matrix.name, counts[offset : offset + high - low], first_row=low)
             offset += high - low

@@ -59,6 +59,11 @@ def privacy_label(task: Task, *, cohort_size: int | None = None) -> PrivacyLabel
         label = f"Not differentially private. {hidden}"
         if task.privacy.payload == "square-sums":
             label += " Statistics are summed as they are: for tests and rehearsals only."
+        if task.pruning.algorithm == "fedspallm":
+            label += (
+                " Kept weights were fitted to a hospital's notes; the sum gives those that one client alone kept, and the "
+                "released model holds their means."
+            )
     elif task.privacy.mechanism == "dp-statistics":
         label = f"{_of_patients(task, given)} {hidden} {_SPECIALTY.format(unit=given.unit)}"
         whom = (
@@ -117,6 +122,8 @@ def _who_must_be_honest(task: Task) -> str:
 
 def _things(task: Task) -> str:
     """What clients send, in the plural."""
+    if task.pruning.algorithm == "fedspallm":
+        return "masks and kept weights"
     return "masks" if task.privacy.payload == "counts" else "vectors of statistics"
 
 
@@ -182,6 +189,11 @@ def _discloses(task: Task) -> str:
     votes = "how many clients of the cohort vote to prune each weight; where all agree, each client's vote"
     if noisy:
         votes = "how many clients of the cohort vote to prune each weight, give or take the noise"
+    if task.pruning.algorithm == "fedspallm":
+        return (
+            f"to {receivers}: {votes}; the sum of the weights that clients kept; where one client alone kept a weight, "
+            "that client's weight. To everybody: the final pruning mask, and the mean of the kept weights"
+        )
     if task.pruning.weight_scaling:  # kept / dense = (cohort - count) / cohort, for all to divide
         return f"to {receivers}: {votes}. To everybody: the final pruning mask, and of each kept weight the votes"
     return f"to {receivers}: {votes}. To everybody: the final pruning mask"

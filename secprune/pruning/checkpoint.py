@@ -2,7 +2,8 @@
 
 Stock transformers, vLLM and lm-eval load it because nothing about it is new: the same files, headers,
 dtypes and keys. Weights are streamed as bits, one matrix at a time; no float is ever computed with, so
-what is kept is kept exactly, on every machine. The one exception is weight scaling, if a task asks for it.
+what is kept is kept exactly, on every machine. The exceptions are weight scaling, if a task asks for it, and FedSpaLLM,
+whose kept weights are means over clients (`pruning.averaging`).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     UnsignedArray = NDArray[np.unsignedinteger[Any]]
     MaskOf = Callable[[str], NDArray[np.bool_]]
     VotesOf = Callable[[str], tuple[UnsignedArray, int]]
+    WeightsOf = Callable[[str], UnsignedArray]
 
 WEIGHT_PATTERNS = ("config.json", "*.safetensors", "*.safetensors.index.json")
 TOKENIZER_PATTERNS = (
@@ -100,6 +102,7 @@ def write_pruned_checkpoint(
     *,
     transposed: Collection[str] = (),
     scaled_by: VotesOf | None = None,
+    replaced_by: WeightsOf | None = None,
 ) -> None:
     """Write the pruned copy of a checkpoint: whole and durable, or not at all.
 
@@ -116,6 +119,7 @@ def write_pruned_checkpoint(
         transposed: names of the matrices that the checkpoint stores as (columns, rows).
         scaled_by: if given, what is kept is scaled (see `scaled_weights`) by what this says of a matrix: the
             counts, (rows, columns) of an unsigned type, and the clients counted.
+        replaced_by: if given, what is kept is what this says of a matrix: (rows, columns) bit patterns.
 
     Raises:
         LocalMisuseError: the target is not empty, a path is wrong, or an extra file's name is not free.
@@ -141,7 +145,9 @@ def write_pruned_checkpoint(
             f"{target_dir} exists and is not empty",
             hint="choose a new directory; nothing is ever overwritten",
         )
-    edits = _Edits(masks if callable(masks) else masks.__getitem__, scaled_by, frozenset(transposed))
+    edits = _Edits(
+        masks if callable(masks) else masks.__getitem__, scaled_by, replaced_by, frozenset(transposed)
+    )
     temporary = target_dir.with_name(f".{target_dir.name}.{secrets.token_hex(4)}.partial")
     try:
         target_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -225,8 +231,15 @@ def _bfloat16_values(raw: UnsignedArray) -> NDArray[np.float32]:
 class _Edits:
     """What becomes of each matrix, in the shape in which the checkpoint stores it."""
 
-    def __init__(self, mask_of: MaskOf, scaled_by: VotesOf | None, transposed: frozenset[str]) -> None:
+    def __init__(
+        self,
+        mask_of: MaskOf,
+        scaled_by: VotesOf | None,
+        replaced_by: WeightsOf | None,
+        transposed: frozenset[str],
+    ) -> None:
         self._mask_of, self._scaled_by, self._transposed = mask_of, scaled_by, transposed
+        self._replaced_by = replaced_by
 
     def mask(self, name: str) -> NDArray[np.bool_]:
         mask = self._mask_of(name)
@@ -238,6 +251,12 @@ class _Edits:
         counts, cohort = self._scaled_by(name)
         return counts.T if name in self._transposed else counts, cohort
 
+    def weights(self, name: str) -> UnsignedArray | None:
+        if self._replaced_by is None:
+            return None
+        weights = self._replaced_by(name)
+        return weights.T if name in self._transposed else weights
+
 
 def _copy_pruned(
     file: TensorFile, target: Path, pruned: Mapping[str, tuple[int, int]], edits: _Edits
@@ -247,7 +266,7 @@ def _copy_pruned(
         for name in file.names:  # in the order of the data, which has no holes
             if name in pruned:
                 mask = _checked_mask(name, edits.mask(name), pruned[name])
-                yield from _pruned_rows(name, file, mask, edits.votes(name))
+                yield from _pruned_rows(name, file, mask, edits.votes(name), edits.weights(name))
                 del mask  # before the next one is asked for
             else:
                 begin, end = file.span(name)
@@ -260,9 +279,18 @@ def _copy_pruned(
 
 
 def _pruned_rows(
-    name: str, file: TensorFile, mask: NDArray[np.bool_], votes: tuple[UnsignedArray, int] | None
+    name: str,
+    file: TensorFile,
+    mask: NDArray[np.bool_],
+    votes: tuple[UnsignedArray, int] | None,
+    weights: UnsignedArray | None,
 ) -> Iterable[bytes]:
     raw, dtype = file.raw(name), file.entry(name)[0]
+    if weights is not None and (weights.shape, weights.dtype.itemsize) != (raw.shape, raw.itemsize):
+        raise ConfigurationError(
+            f"the new weights of {name} are {weights.dtype} {weights.shape}, not {raw.shape}",
+            hint="use the sums of the same task",
+        )
     if votes is not None and votes[0].shape != raw.shape:
         raise ConfigurationError(
             f"the counts of {name} are {votes[0].shape}, not {raw.shape}",
@@ -271,6 +299,8 @@ def _pruned_rows(
     rows = max(1, _CHUNK // max(1, raw.itemsize * raw.shape[1]))
     for start in range(0, raw.shape[0], rows):
         part = file.rows(name, start, start + rows)  # (rows, columns), the file's bits
+        if weights is not None:
+            part = np.ascontiguousarray(weights[start : start + rows])
         if votes is not None:
             part = scaled_weights(part, dtype, votes[0][start : start + rows], votes[1])
         yield np.where(mask[start : start + rows], part.dtype.type(0), part).tobytes()

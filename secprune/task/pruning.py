@@ -64,7 +64,7 @@ LocalPruner = Literal["wanda", "wanda-adaptive", "magnitude", "sparsegpt"]
 Comparison = Literal["row", "layer", "column"]
 Ties = Literal["votes-magnitude-index", "votes-index", "votes-random"]
 
-_Ratio = Annotated[str, Meta(pattern=r"^[0-9]{1,9}(/[1-9][0-9]{0,8}|\.[0-9]{1,9})?\Z")]
+Ratio = Annotated[str, Meta(pattern=r"^[0-9]{1,9}(/[1-9][0-9]{0,8}|\.[0-9]{1,9})?\Z")]
 
 
 class FedSpaLLMSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -101,10 +101,10 @@ class PruningSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     activations: Literal["sequential", "dense"] = "sequential"
     schedule: Literal["one-shot", "iterative"] = "one-shot"
     weight_scaling: bool = False
-    sparsity: _Ratio
+    sparsity: Ratio
     sequence_length: Annotated[int, Meta(ge=2, le=2**20)]
     max_windows: Positive
-    max_zero_vote_share: _Ratio = "1/100"
+    max_zero_vote_share: Ratio = "1/100"
     fedspallm: FedSpaLLMSpec | UnsetType = UNSET
 
     @property
