@@ -113,7 +113,7 @@ class SmallStudy:
     def put_masks(self, name: str, masks: dict[str, np.ndarray]) -> None:
         self.masks[name] = masks
         with open_session(self.root / name, "client") as session:
-            for index in range(self.task.rounds):
+            for index in self.task.client_rounds(name):
                 here = session.at_round(index)
                 of_round = [(m.name, masks[m.name]) for m in here.round.matrices if m.name in masks]
                 if are_noised(self.task):
@@ -151,11 +151,11 @@ class SmallStudy:
             return Coordinator(session, close_after_s=close_after_s).run(Patience(timeout_s, poll_s=0.01))
 
     def take_part(self, name: str, timeout_s: float = 60) -> client.SubmitResult:
-        """A client's part in all rounds, with the masks that it has."""
+        """A client's part in all of its rounds, with the masks that it has."""
         with open_session(self.root / name, "client") as session:
-            for index in range(self.task.rounds):
+            for index in self.task.client_rounds(name):
                 here, patience = session.at_round(index), Patience(timeout_s, poll_s=0.01)
-                result = schedule.submit(here, patience)
+                result = schedule.submit_round(here, patience)
                 if index + 1 < self.task.rounds and self.task.pruning.schedule == "iterative":
                     await_outcome(here, patience)
         return result

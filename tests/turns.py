@@ -131,8 +131,8 @@ def turn(study, name, *, close=""):
 
 
 def _rounds(here, patience):
-    for index in range(here.task.rounds):
-        result = schedule.submit(here.at_round(index), patience)
+    for index in here.task.client_rounds(here.name):
+        result = schedule.submit_round(here.at_round(index), patience)
         if index + 1 < here.task.rounds and here.task.pruning.schedule == "iterative":
             await_outcome(here.at_round(index), patience)
     return result

@@ -47,7 +47,9 @@ def prune(
 def submit(
     directory: DirectoryOption = HERE, timeout_s: TimeoutOption = None, as_json: JsonOption = False
 ) -> None:
-    """Protect the pruning masks and post the report. Run again, it sends the same bytes and what is missing.
+    """Protect what was pruned and post the report, or with layer sampling one for each of this site's decoder blocks.
+
+    Run again, it sends the same bytes and what is missing.
 
     With the protocols pairwise and bfv it stays until this site has revealed its
     shares, or answered for the sum, with the other parties at work. Stopped or

@@ -296,7 +296,7 @@ def _check_members(evidence: _Evidence) -> Iterator[Finding]:
     for owner, entry in evidence.entries("released"):
         released.setdefault(entry.round, {}).setdefault(owner, tuple(sorted(entry.members)))
         at.setdefault((entry.round, owner), entry.seq)
-        known = set(evidence.task.names("client"))
+        known = set(evidence.task.round_clients(entry.round))
         if len(known & set(entry.members)) < evidence.task.protocol.min_clients:
             what = f"released a sum over {len(known & set(entry.members))} clients in round {entry.round}"
             yield _finding("cohorts", owner, entry.seq, what)

@@ -51,11 +51,22 @@ if TYPE_CHECKING:
 
 
 class AggregatorResult(Struct, frozen=True, kw_only=True):
-    """What this aggregator released."""
+    """What this aggregator released.
+
+    Attributes:
+        task_id: of the task.
+        rounds: how many, all of them or one.
+        cohort: clients counted in every one of these rounds that they take part in.
+        cohort_sizes: clients counted in each round.
+        refused: by client, why its report was not counted.
+        bytes_sent: in all rounds.
+        seconds: by what was done.
+    """
 
     task_id: str
     rounds: int
     cohort: tuple[str, ...]
+    cohort_sizes: tuple[int, ...]
     refused: dict[str, str]
     bytes_sent: int
     seconds: dict[str, float]
@@ -77,7 +88,7 @@ class Aggregator:
         self._terms = agreement.Terms(
             me=session.name,
             aggregators=task.names("aggregator"),
-            clients=task.names("client"),
+            clients=session.round.clients,
             min_clients=task.protocol.min_clients,
         )
         stored = session.journal.state()
@@ -353,6 +364,7 @@ class Aggregator:
             task_id=round_.task_id,
             rounds=1,
             cohort=tuple(sorted(members)),
+            cohort_sizes=(len(members),),
             refused=dict(state.refused),
             bytes_sent=size,
             seconds=self._watch.seconds,

@@ -91,13 +91,25 @@ class PruneResult(Struct, frozen=True, kw_only=True):
 
 
 class SubmitResult(Struct, frozen=True, kw_only=True):
-    """What was sent."""
+    """What was sent, in all rounds together.
+
+    Attributes:
+        report: digest of the last report.
+        bytes_sent: of chunks and messages.
+        bits_per_weight: of the weights that this client reported on.
+        chunks: how many.
+        seconds: by what was done.
+        blocks: decoder blocks that this client reported on, with layer sampling.
+        of_blocks: decoder blocks of the model, likewise.
+    """
 
     report: str
     bytes_sent: int
     bits_per_weight: float
     chunks: int
     seconds: dict[str, float]
+    blocks: int | None = None
+    of_blocks: int | None = None
 
 
 def check(session: Session) -> CheckResult:

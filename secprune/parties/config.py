@@ -137,8 +137,8 @@ def read_party_file(directory: Path) -> PartyFile:
         ) from error
 
 
-def check_policy(policy: Policy, task: Task) -> None:
-    """Refuse a task that this site does not agree to.
+def check_policy(policy: Policy, task: Task, name: str) -> None:
+    """Refuse a task that this site, which has that name in it, does not agree to.
 
     Raises:
         ConfigurationError: says which rule of the site the task breaks.
@@ -163,6 +163,7 @@ def check_policy(policy: Policy, task: Task) -> None:
     _check_listed(task, "aggregator", policy.aggregators)
     _check_listed(task, "key-holder", policy.key_holders)
     _check_privacy(policy, task, hint)
+    _check_blocks(policy, task, name, hint)
 
 
 def payload_kind(task: Task) -> PayloadKind:
@@ -190,6 +191,19 @@ def _check_privacy(policy: Policy, task: Task, hint: str) -> None:
         raise ConfigurationError(
             f"if all servers and all other clients worked together, epsilon {left:.4g} would be left, and this site's "
             f"policy allows {limit}",
+            hint=hint,
+        )
+
+
+def _check_blocks(policy: Policy, task: Task, name: str, hint: str) -> None:
+    if policy.max_blocks is None or name not in task.names("client"):
+        return
+    sampled = task.sampled_blocks
+    assigned = len(task.blocks if sampled is None else sampled[name])
+    if assigned > policy.max_blocks:
+        raise ConfigurationError(
+            f"the task has {name} prune {assigned} of {len(task.blocks)} decoder blocks, this site's policy allows "
+            f"{policy.max_blocks}",
             hint=hint,
         )
 

@@ -33,11 +33,21 @@ M = TypeVar("M", Vote, Cohort, AggregateShare)
 
 
 class RoundResult(Struct, frozen=True, kw_only=True):
-    """What was summed, over whom; the sum lies in the party's own directory, by round."""
+    """What was summed, over whom; the sum lies in the party's own directory, by round.
+
+    Attributes:
+        task_id: of the task.
+        rounds: how many, all of them or one.
+        cohort: clients counted in every one of these rounds that they take part in.
+        cohort_sizes: clients counted in each round.
+        refused: by client, why its report was not counted.
+        seconds: by what was done.
+    """
 
     task_id: str
     rounds: int
     cohort: tuple[str, ...]
+    cohort_sizes: tuple[int, ...]
     refused: dict[str, str]
     seconds: dict[str, float]
 
@@ -87,7 +97,7 @@ class Coordinator:
         """What the coordinator waits for, for people."""
         if len(self._votes) == len(self._releasers):
             return "aggregate shares of " + ", ".join(a for a in self._releasers if a not in self._shares)
-        missing = [c for c in self._session.task.names("client") if c not in self._reported]
+        missing = [c for c in self._session.round.clients if c not in self._reported]
         if missing:
             return "reports of " + ", ".join(missing)
         return "votes of " + ", ".join(a for a in self._releasers if a not in self._votes)
@@ -97,7 +107,7 @@ class Coordinator:
         moved = False
         for report in self._session.read(REPORT_OF[self._session.task.protocol.name]):
             self._reported.add(report.sender)
-            self._progress("reports", len(self._reported), self._session.task.n_max)
+            self._progress("reports", len(self._reported), len(self._session.round.clients))
             moved = True
         for vote in self._from_releasers(Vote):
             self._votes[vote.sender] = vote.message
@@ -134,7 +144,7 @@ class Coordinator:
         members = intersection([vote.accepted for vote in self._votes.values()])
         if len(members) < self._session.task.protocol.min_clients:
             counted = {m.client for m in members}
-            missing = tuple(c for c in self._session.task.names("client") if c not in counted)
+            missing = tuple(c for c in self._session.round.clients if c not in counted)
             reasons = "".join(f"; {c} was refused: {reason}" for c, reason in self._refusals().items())
             raise TooFewPartiesError(
                 f"{len(members)} reports are accepted by all aggregators, {self._session.task.protocol.min_clients} are needed; "
@@ -177,6 +187,7 @@ class Coordinator:
             task_id=round_.task_id,
             rounds=1,
             cohort=tuple(m.client for m in members),
+            cohort_sizes=(len(members),),
             refused=self._refusals(),
             seconds=watch.seconds,
         )

@@ -103,7 +103,7 @@ def await_sums(session: Session, patience: Patience) -> Path:
             fault = "they do not say of which task and cohort they are"
         elif any(name not in file.names or file.entry(name) != ("I64", (n,)) for name, n in vectors.items()):
             fault = "they do not have the form of this task"
-        elif not session.task.protocol.min_clients <= int(cohort) <= session.task.n_max:
+        elif not session.task.protocol.min_clients <= int(cohort) <= len(session.round.clients):
             fault = f"they are of {cohort} clients"
     except ConfigurationError as error:
         fault = error.message

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def part_of_model(task: Task, index: int) -> str:
     """What a round sums over: "" for all matrices of the model, else one of its decoder blocks."""
-    return f"block {index}" if task.pruning.schedule == "iterative" else ""
+    return f"block {task.blocks[index]}" if task.pruning.by_blocks else ""
 
 
 def record_release(session: Session, members: Sequence[str]) -> None:
@@ -95,10 +95,14 @@ def check_release(session: Session, members: Sequence[str]) -> None:
             )
 
 
-def check_participation(session: Session) -> None:
+def check_participation(session: Session, rounds: Iterable[int] | None = None) -> None:
     """Refuse to give votes on a model again, where they could be told from earlier ones. Run by a client, early.
 
-    The cohort is not known yet, so the task's whole roster stands for it; whoever releases checks the cohort.
+    The cohort is not known yet, so all clients of the round stand for it; whoever releases checks the cohort.
+
+    Args:
+        session: the client's.
+        rounds: to ask about; the session's own if not given. Of those it takes no part in there is nothing to refuse.
 
     Raises:
         ConfigurationError: this site's policy does not allow it.
@@ -106,6 +110,13 @@ def check_participation(session: Session) -> None:
     """
     check_one_task(session)
     learn_cohorts(session)
+    for index in (session.round.index,) if rounds is None else rounds:
+        here = session.at_round(index)
+        if session.name in here.round.clients:
+            _check_counted(here)
+
+
+def _check_counted(session: Session) -> None:
     counted = [other for other in _earlier(session) if session.name in other.members]
     if counted and not session.config.policy.repeat_releases:
         raise ConfigurationError(
@@ -114,7 +125,7 @@ def check_participation(session: Session) -> None:
             hint="if your site accepts that, set repeat_releases = true under [policy]",
         )
     if counted:
-        check_release(session, session.task.names("client"))
+        check_release(session, session.round.clients)
 
 
 def learn_cohorts(session: Session) -> None:

@@ -78,7 +78,7 @@ from secprune.storage.keyfile import read_identity
 from secprune.task import PartySpec, Task, parse_task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from secprune.compute.api import Workers
@@ -303,12 +303,13 @@ class Session:
         """
         phase = PHASE_OF[kind]
         keys = {p.name: p.signing_key for p in self.task.parties if p.role in _SENDERS[phase]}
+        absent = set(self.task.names("client")) - set(self.round.clients)
         known = self._known.setdefault(phase, set())
         for digest, data in self.exchange.messages(self._topic(phase), known=() if again else known):
             known.add(digest)
             try:
                 sender, message = open_envelope(data, kind, signing_keys=keys)
-                self._check_binding(message, sender)
+                self._check_binding(message, sender, absent)
             except RemoteMisbehaviourError as error:
                 party = "exchange" if is_of_another_type(data, kind, signing_keys=keys) else error.party
                 self.journal.note(party, f"{error.message} (in {phase})")
@@ -367,12 +368,16 @@ class Session:
                 hint="nothing was released; the coordinator can make a new task",
             )
 
-    def _check_binding(self, message: AnyMessage, sender: str) -> None:
+    def _check_binding(self, message: AnyMessage, sender: str, absent: Collection[str]) -> None:
         if (message.task_id, message.round) != (self.round.task_id, self.round.index):
             raise RemoteMisbehaviourError(
                 f"a message of {sender} for round {message.round} of task {short(message.task_id)} was replayed "
                 "here",
                 party="exchange",
+            )
+        if sender in absent:
+            raise RemoteMisbehaviourError(
+                f"{sender} does not take part in round {self.round.index}", party=sender
             )
 
     def _topic(self, phase: Phase) -> Topic:
@@ -435,7 +440,7 @@ def open_session(directory: Path, role: Role, *, exclusive: bool = True) -> Iter
                 f"the roster lists other keys for {card.name} than this directory holds",
                 hint="do not go on: ask the coordinator where the card in the roster came from",
             )
-        check_policy(config.policy, task)
+        check_policy(config.policy, task, card.name)
         check_workers(config.workers, role)
         round_ = Round.of(task)
         journal = Journal(

@@ -82,7 +82,9 @@ def _current_round(session: Session) -> int:
     last = _LAST[session.task.protocol.name]
     if session.task.releasers != session.task.names("aggregator"):
         last = last | {"aggregator": "openings", "key-holder": "shares"}
-    for index in range(session.task.rounds):
+    task, is_client = session.task, session.card.role == "client"
+    rounds = task.client_rounds(session.name) if is_client else range(task.rounds)
+    for index in rounds:
         here = session.at_round(index)
         if session.card.role == "coordinator":
             done = (here.work / SUM_FILE[here.task.privacy.payload]).exists()
@@ -90,12 +92,12 @@ def _current_round(session: Session) -> int:
             done = any(m.phase == last[session.card.role] for m in here.journal.outbox())
         if not done:
             return index
-    return session.task.rounds - 1
+    return rounds[-1]
 
 
 def _standing(session: Session, reported: list[str]) -> tuple[str, str]:
     """How far this party is in the round, and what it waits for."""
-    progress = f"{len(reported)} of {session.task.n_max} clients reported"
+    progress = f"{len(reported)} of {len(session.round.clients)} clients reported"
     if session.card.role == "coordinator":
         payload = session.task.privacy.payload
         if (session.work / SUM_FILE[payload]).exists():

@@ -174,12 +174,14 @@ def spent_rho(task: Task) -> Fraction:
 
 
 def pairwise_helpers(task: Task) -> int:
-    """Clients that may help the aggregator of a pairwise task.
+    """Clients that may help the aggregator of a pairwise task, whichever they are.
 
-    Up to 100 clients lists of survivors cannot fork unless more than n/3 of them help; beyond, the drawn graph is
-    made for a fifth of them (protocols/pairwise/graph.py).
+    Up to 100 clients of a round lists of survivors cannot fork unless more than n/3 of them help; beyond, the drawn
+    graph is made for a fifth of them (protocols/pairwise/graph.py). With layer sampling all helpers may be in one
+    round, so the round that bears fewest says it.
     """
-    return (task.n_max - 1) // 3 if task.n_max <= COMPLETE_UP_TO else task.n_max // 5
+    sizes = {len(task.round_clients(index)) for index in range(task.rounds)}
+    return min((n - 1) // 3 if n <= COMPLETE_UP_TO else n // 5 for n in sizes)
 
 
 def honest_parties(task: Task, colluders: int) -> str:

@@ -25,8 +25,8 @@ class OneAggregatorTerms:
 
     @property
     def clients(self) -> tuple[str, ...]:
-        """All clients, in roster order."""
-        return self.round.task.names("client")
+        """Clients of the round, in roster order; all parties derive them from the task, and no list of anybody's adds one."""
+        return self.round.clients
 
     @property
     def aggregator(self) -> str:

@@ -266,7 +266,7 @@ def test_a_task_costs_what_its_noise_says(study):
 # ---- policy
 def refusal(task, **policy):
     try:
-        check_policy(Policy(min_clients=3, protocols=(task.protocol.name,), **policy), task)
+        check_policy(Policy(min_clients=3, protocols=(task.protocol.name,), **policy), task, "clinic-0")
     except ConfigurationError as error:
         return error.message
     return ""

@@ -306,7 +306,7 @@ def by_blocks(root, monkeypatch):
     study = make_study(root, clients=6, model=BLOCKS, pruning=BY_BLOCKS)
     with open_session(study.root / "clinic-5", "client") as session:
         second = session.at_round(1)
-        schedule.submit(second, Patience(0, poll_s=0))
+        schedule.submit_round(second, Patience(0, poll_s=0))
     others = [name for name in everybody(study) if name != "clinic-5"]
     settle(study, *others, close=("reports",))
     assert_sum_of(study, *study.clients[:5], index=0)
@@ -375,7 +375,7 @@ def cohort_of(study, *names):
 
 def submit_once(study, name="clinic-0"):
     with open_session(study.root / name, "client") as session:
-        return schedule.submit(session, Patience(0, poll_s=0))
+        return schedule.submit_round(session, Patience(0, poll_s=0))
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ class ServersPart:
     def _holder(self, draws: Draws) -> Callable[[Chunk, Words], Words]:
         """From a report's words, chunk by chunk, to those that the aggregator has: fresh secrets each time."""
         round_ = self._round
-        task, client = round_.task, round_.task.names("client")[0]
+        task, client = round_.task, round_.clients[0]
         if task.protocol.name == "pairwise":
             masking = self._masking(client, draws)
 
@@ -100,7 +100,7 @@ class ServersPart:
 
     def _masking(self, client: str, draws: Draws) -> Masking:
         """The masks that a client of `pairwise` puts on: its own, and one for each peer."""
-        peers = [name for name in self._round.task.names("client") if name != client]
+        peers = [name for name in self._round.clients if name != client]
         masks = [Mask(client, "", draws.entropy(_SEED_BYTES), added=True)]
         masks += [Mask(client, peer, draws.entropy(_SEED_BYTES), added=True) for peer in peers]
         return Masking(self._round, Binding(self._round), masks)

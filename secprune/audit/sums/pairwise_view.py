@@ -61,7 +61,7 @@ class MaskedClients:
 
 def masked_clients(round_: Round, entropy: Callable[[int], bytes]) -> MaskedClients:
     """Let the real clients of a round exchange keys and shares until they can write their reports."""
-    names = round_.task.names("client")
+    names = round_.clients
     terms = {name: Terms(round_, name, round_.task.protocol.min_clients) for name in names}
     states: dict[str, client.State] = {}
 

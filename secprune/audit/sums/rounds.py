@@ -53,7 +53,7 @@ class AuditRound:
     @property
     def clients(self) -> tuple[str, ...]:
         """In the order of the roster."""
-        return self.round.task.names("client")
+        return self.round.clients
 
     @property
     def chunk(self) -> Chunk:

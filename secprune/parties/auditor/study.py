@@ -11,7 +11,7 @@ Nothing is written below it, and nothing of clients' notes or masks leaves this 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -155,7 +155,11 @@ def records_of(study: Study) -> list[Planned]:
     )
     disks = tuple(one.party.name for one in study.parties if one.party.role != "client")
     remains = Remains(tuple(stacks), find_needles(task, study.parties), study.kept, disks)
-    here = tuple(one for one in study.released if one.task_id == task.task_id)
+    here = tuple(
+        replace(one, members=tuple(sorted({*one.members} & {*task.round_clients(one.round)})))
+        for one in study.released
+        if one.task_id == task.task_id
+    )
     cohorts = Cohorts(here, task.names("client"), task.protocol.min_clients)
     ledgers = LedgerRecord(task, study.ledgers, study.exchange.posted)
     nothing = "nothing was released"

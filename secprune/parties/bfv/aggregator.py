@@ -152,9 +152,8 @@ class BfvAggregator:
             if self._is_whole(client, report):
                 del self._reports[client]
                 self._step(protocol.ReportArrived(client, digest))
-                self._progress(
-                    "reports", self._terms.round.task.n_max - len(self._missing()), len(self._terms.clients)
-                )
+                due = len(self._terms.clients)
+                self._progress("reports", due - len(self._missing()), due)
 
     def _joint_keys(self) -> str | None:
         """The joint key's name; None if not all key holders have published their shares yet."""
@@ -434,6 +433,7 @@ class BfvAggregator:
             task_id=session.round.task_id,
             rounds=1,
             cohort=tuple(sorted(cohort)),
+            cohort_sizes=(len(cohort),),
             refused={},
             bytes_sent=sum(len(message.envelope) for message in session.journal.outbox()),
             seconds=self._watch.seconds,

@@ -349,6 +349,7 @@ class PairwiseAggregator:
             task_id=session.round.task_id,
             rounds=1,
             cohort=tuple(sorted(cohort)),
+            cohort_sizes=(len(cohort),),
             refused={},
             bytes_sent=sum(len(message.envelope) for message in session.journal.outbox()),
             seconds=self._watch.seconds,

@@ -57,6 +57,10 @@ L = TypeVar("L", KeyList, ShareList, SurvivorList)
 N = TypeVar("N", KeyAdvert, ShareBundle)
 
 
+class LeftOutError(TooFewPartiesError):
+    """The round goes on without this client, and is not given up."""
+
+
 def reveal_context(session: Session, client: str, survivors: str) -> Context:
     """What a client's revealed shares are bound to: the very list of survivors that they are for."""
     aggregator = session.task.names("aggregator")[0]
@@ -85,7 +89,8 @@ class PairwiseClient:
 
         Raises:
             LocalMisuseError: there is nothing to report, or it has changed since it was submitted.
-            TooFewPartiesError: the aggregator's list does not have this client.
+            LeftOutError: the aggregator's list does not have this client.
+            TooFewPartiesError: the aggregator gave the round up.
             RemoteMisbehaviourError: the aggregator or a peer sent something that honest software never
                 sends; nothing is revealed.
             NotReadyError: patience ran out; the same command goes on where this one stopped.
@@ -99,7 +104,7 @@ class PairwiseClient:
                 self._write_report(self._state)  # the same bytes again
         while not isinstance(self._state, protocol.Revealed):
             if isinstance(self._state, protocol.LeftOut):
-                raise TooFewPartiesError(
+                raise LeftOutError(
                     f"the aggregator went on without this client (its list of {self._state.of})",
                     missing=(self._session.name,),
                     hint="nothing of this client is in the sum; ask the coordinator for a new task",

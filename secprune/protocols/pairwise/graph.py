@@ -81,7 +81,7 @@ def parameters(clients: int, roster: int = 0) -> Parameters:
 
     Args:
         clients: in the round's list of keys.
-        roster: clients of the task, a share of which may be corrupt; default: as many.
+        roster: clients of the task that take part in the round, a share of which may be corrupt; default: as many.
 
     Complete: more than two thirds of all shares. Drawn: the smallest even degree for which a threshold meets
     both conditions, and the highest such threshold, since privacy lost is lost for good.

@@ -1,8 +1,9 @@
 """What a round of `pairwise` is about, from the task and a party's own policy, and the checks that follow.
 
-Thresholds are counted against the roster, which the coordinator has signed and every site accepted, and never
-against a list of the aggregator's: with T = floor(2n/3) + 1 of n clients, two different lists of survivors
-cannot both get T consents unless more than n/3 of the clients sign both.
+Thresholds are counted against the clients of the round, which every party derives from the task that the coordinator has
+signed and every site accepted, and never against a list of the aggregator's: with T = floor(2n/3) + 1 of n clients, two
+different lists of survivors cannot both get T consents unless more than n/3 of these clients sign both. Without layer
+sampling they are the roster; with it, those that have the round's block.
 
 Source: Bonawitz et al. 2017 (doi 10.1145/3133956.3133982), sec. 6 and theorem 6.5.
 """
