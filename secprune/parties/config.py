@@ -58,6 +58,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_collapsed_epsilon: Decimal | None = None
     max_epsilon: Decimal = "10"
     max_delta: Decimal = "0.00001"
+    max_blocks: Annotated[int, Meta(ge=1, lt=2**31)] | None = None
 
 
 class WorkerSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
