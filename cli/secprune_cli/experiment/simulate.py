@@ -219,7 +219,7 @@ class Simulation:
         for kept in self._kept_files(setting):
             self._bench.begin()
             for matrix in self._bench.matrices:
-                numbers = kept.numbers(matrix.name).astype(np.int64) - _FIXED.half
+                numbers = kept.numbers(matrix.name).astype(np.float64) - _FIXED.half
                 self._bench.replace(matrix, numbers * (self._bench.reach(matrix) / _FIXED.half))
             found.append(self._bench.judge(texts))
         return Finding(perplexity=found)
