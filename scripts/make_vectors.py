@@ -33,6 +33,7 @@ from secprune.task import (
     PruningSpec,
     Task,
 )
+from secprune.task.sampling import sample_blocks
 
 OUT = Path(__file__).parents[1] / "tests" / "vectors"
 TASK_ID = "sha256:" + "ab" * 32
@@ -219,6 +220,26 @@ def graph_vectors() -> list[dict[str, Any]]:
     return vectors
 
 
+def sampling_vectors() -> list[dict[str, Any]]:
+    """Capacities, and the positions of the decoder blocks that each client prunes."""
+    vectors = []
+    for nonce, blocks, capacities in (
+        ("00" * 16, 3, {"a": 3, "b": 2, "c": 2, "d": 2}),
+        (bytes(range(16)).hex(), 12, {f"clinic-{i}": 2 + 3 * i for i in range(7)}),
+        ("ff" * 16, 5, {"short": 1, "all": 5, "more": 80, "half": 3, "another": 3}),
+    ):
+        found = sample_blocks(capacities, blocks, nonce=nonce, min_clients=3)
+        vectors.append(
+            {
+                "nonce": nonce,
+                "blocks": blocks,
+                "capacities": capacities,
+                "assigned": {name: found[name] for name in capacities},
+            }
+        )
+    return vectors
+
+
 def task_vectors() -> list[dict[str, Any]]:
     """A task, its canonical form, its id, and the fingerprints of its parties."""
     roles = (
@@ -275,6 +296,7 @@ def main() -> None:
         ("task", task_vectors()),
         ("shamir", shamir_vectors()),
         ("pairwise_graph", graph_vectors()),
+        ("layer_sampling", sampling_vectors()),
         ("bfv", bfv_vectors()),
     ):
         (out / f"{name}.json").write_text(json.dumps(vectors, indent=1) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +17,7 @@ from secprune.crypto.entropy import random_bytes
 from secprune.crypto.envelope import sign
 from secprune.crypto.identity import Identity
 from secprune.files import private_directory
+from secprune.fixedpoint import FixedPoint
 from secprune.ids import Role
 from secprune.messages.types import TaskSignature
 from secprune.parties import client, schedule
@@ -23,12 +25,13 @@ from secprune.parties.aggregator import Aggregator, AggregatorResult
 from secprune.parties.config import PARTY_FILE
 from secprune.parties.coordinator import COUNTS_FILE, Coordinator, RoundResult
 from secprune.parties.outcome import await_outcome
-from secprune.parties.report_words import STATISTICS_FILE
-from secprune.parties.session import Patience, open_session
+from secprune.parties.report_words import KEPT_WEIGHTS_FILE, STATISTICS_FILE
+from secprune.parties.session import Patience, Session, open_session
 from secprune.parties.sums import SUMS_FILE
 from secprune.parties.voting import write_votes
 from secprune.privacy.votes import are_noised
 from secprune.pruning.tensorfile import TensorFile
+from secprune.storage.kept_weights import KeptMatrix, write_kept_weights
 from secprune.storage.keyfile import card_of, write_identity
 from secprune.storage.masks import write_masks
 from secprune.storage.statistics import write_statistics
@@ -62,6 +65,7 @@ class SmallStudy:
     task: Task
     identities: dict[str, Identity]
     masks: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    numbers: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
     statistics: dict[tuple[str, int], dict[str, np.ndarray]] = field(default_factory=dict)
 
     @property
@@ -118,9 +122,23 @@ class SmallStudy:
                 of_round = [(m.name, masks[m.name]) for m in here.round.matrices if m.name in masks]
                 if are_noised(self.task):
                     write_votes(here, of_round)
+                elif self.task.pruning.algorithm == "fedspallm":
+                    self.put_kept_weights(here, dict(of_round))
                 else:
                     path = here.work / client.MASKS_FILE
                     write_masks(path, of_round, here.round.matrices, task_id=self.task.task_id)
+
+    def put_kept_weights(self, here: Session, masks: dict[str, np.ndarray]) -> None:
+        """With these masks of a round, random weights where they keep one."""
+        fixed = FixedPoint(self.task.pruning.of_fedspallm.weight_bits)
+        rng = np.random.default_rng(zlib.crc32(f"{here.name} {here.round.index}".encode()))
+        kept = []
+        for name, mask in masks.items():
+            numbers = np.where(mask, fixed.half, rng.integers(0, fixed.most + 1, mask.shape))
+            self.numbers[here.name, name] = numbers
+            kept.append(KeptMatrix(name, mask, numbers.astype(np.uint16)))
+        path = here.work / KEPT_WEIGHTS_FILE
+        write_kept_weights(path, kept, here.round.matrices, task_id=self.task.task_id)
 
     def make_statistics(self, name: str, seed: int, *, bound: int = VALUE_BOUND) -> None:
         """Give a client random statistics of all rounds, in [-bound, bound), both limits among them."""
@@ -153,7 +171,9 @@ class SmallStudy:
     def take_part(self, name: str, timeout_s: float = 60) -> client.SubmitResult:
         """A client's part in all of its rounds, with the masks that it has."""
         with open_session(self.root / name, "client") as session:
-            for index in self.task.client_rounds(name):
+            if self.task.sampled_blocks is not None:
+                return schedule.submit(session, Patience(timeout_s, poll_s=0.01))
+            for index in range(self.task.rounds):
                 here, patience = session.at_round(index), Patience(timeout_s, poll_s=0.01)
                 result = schedule.submit_round(here, patience)
                 if index + 1 < self.task.rounds and self.task.pruning.schedule == "iterative":

@@ -34,6 +34,7 @@ from secprune.parties.coordinator import COUNTS_FILE
 from secprune.parties.outcome import await_outcome
 from secprune.parties.pairwise.aggregator import PairwiseAggregator
 from secprune.parties.session import PHASE_OF, Patience, open_session
+from secprune.parties.status import _current_round
 from secprune.protocols.bfv import aggregator as bfv_states
 from secprune.protocols.pairwise import aggregator as pairwise_states
 from secprune.pruning.tensorfile import TensorFile
@@ -122,7 +123,7 @@ def turn(study, name, *, close=""):
                 case "coordinator":
                     return schedule.drive(here, patience, close_after_s=0 if close else None)
             if close and here.task.protocol.name == "pairwise":
-                PairwiseAggregator(here)._step(pairwise_states.Closed(close))
+                PairwiseAggregator(here.at_round(_current_round(here)))._step(pairwise_states.Closed(close))
             elif close and here.task.protocol.name == "bfv":
                 BfvAggregator(here)._step(bfv_states.Closed(close))
             return schedule.serve(here, patience)
@@ -131,7 +132,9 @@ def turn(study, name, *, close=""):
 
 
 def _rounds(here, patience):
-    for index in here.task.client_rounds(here.name):
+    if here.task.sampled_blocks is not None:
+        return schedule.submit(here, patience)
+    for index in range(here.task.rounds):
         result = schedule.submit_round(here.at_round(index), patience)
         if index + 1 < here.task.rounds and here.task.pruning.schedule == "iterative":
             await_outcome(here.at_round(index), patience)

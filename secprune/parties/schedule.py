@@ -332,7 +332,7 @@ def _abandon_later_rounds(session: Session) -> None:
     given_up = session.sent(Abandoned)
     if given_up is not None and session.task.sampled_blocks is not None:
         for index in range(session.round.index + 1, session.task.rounds):
-            session.at_round(index).abandon(given_up.reason)
+            session.at_round(index).abandon(given_up.reason, given_up.missing)
 
 
 def _counted_in_all(

@@ -255,9 +255,9 @@ class Session:
         """This party's word that the round has ended without a sum, for a checkpoint."""
         return self.outgoing(Abandoned(**self.round.names, reason=reason[:1000], missing=missing))
 
-    def abandon(self, reason: str) -> None:
+    def abandon(self, reason: str, missing: tuple[str, ...] = ()) -> None:
         """End the round here, and tell everybody."""
-        self.journal.checkpoint(outgoing=[self.abandonment(reason)])
+        self.journal.checkpoint(outgoing=[self.abandonment(reason, missing)])
         self.send()
 
     def send(self) -> int:

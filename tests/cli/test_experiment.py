@@ -67,6 +67,49 @@ def most_voted(counts, weight, k):
     return mask.reshape(counts.shape)
 
 
+def test_averaged_cells_are_means_of_isolated_models(tmp_path, hospitals):
+    """FedSpaLLM by its formula, in float64, of each client's own model; with votes and with chance."""
+    checkpoint = make_checkpoint(tmp_path / "model", "llama", seed=3)
+    cell = msgspec.structs.replace(CELL, local_pruner="sparsegpt", algorithm="fedspallm")
+    simulated, material = simulation(tmp_path, checkpoint, hospitals)
+    spec, kept = cell.pruning(sequence_length=LENGTH), {}
+    for i in range(3):
+        own = LocalPruning(load_model(checkpoint), material.windows(local_setting(cell), i), pruning=spec)
+        for block in range(own.blocks):
+            own.masks(block)
+            for name, weights, mask in own.kept_weights(block):
+                kept.setdefault(name, []).append(np.where(mask, np.nan, weights.astype(float)))
+            own.go_on(block)
+    files, means, unanimous = CheckpointFiles(checkpoint), {}, {}
+    for name, of_clients in kept.items():
+        pruned = np.isnan(of_clients)
+        dense = files.raw(name).view(np.float32)
+        mask = most_voted(pruned.sum(axis=0), dense, dense.size // 2)
+        unanimous[name] = pruned.all(axis=0)
+        with np.errstate(all="ignore"):
+            means[name] = np.where(
+                mask, 0, np.nan_to_num(np.nansum(of_clients, axis=0) / (~pruned).sum(axis=0))
+            )
+    finding = simulated.federated(cell)
+    live = dict(simulated._bench._live)
+    for name, mean in means.items():
+        written = live[name].double().numpy()
+        np.testing.assert_array_equal(written == 0, mean == 0)
+        # No further than half a step of 15 bits of twice the largest weight, and float32's own rounding.
+        assert np.abs(written - mean).max() <= 1.001 * np.abs(files.raw(name).view(np.float32)).max() / (
+            2**14 - 1
+        )
+    isolated = simulated.measure(measurements(cell)["isolated"])
+    assert len(isolated.perplexity) == 3
+    assert all(own != finding.perplexity[0] for own in isolated.perplexity)
+    random = simulated.final_masks(msgspec.structs.replace(cell, algorithm="fedspallm-random"))
+    voted = simulated.final_masks(cell)
+    for name, agreed in unanimous.items():
+        assert random[name][agreed].all()
+        assert random[name].sum() == voted[name].sum()
+    assert any((random[name] != voted[name]).any() for name in voted)
+
+
 @pytest.mark.parametrize("scaling", [False, True])
 @pytest.mark.parametrize("arch", ["llama", "gpt2"])
 def test_a_one_shot_cell_is_what_a_study_would_publish(tmp_path, hospitals, arch, scaling):

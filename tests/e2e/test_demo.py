@@ -117,6 +117,31 @@ def patients(material, tmp_path_factory):
     return root
 
 
+def test_a_demo_of_fedspallm_averages_what_hospitals_kept(material, tmp_path):
+    model, data = material
+    arguments = [
+        "--protocol",
+        protocol,
+        "--algorithm",
+        "fedspallm",
+        "--local-sparsity",
+        "ward-b=0.45",
+        "--json",
+    ]
+    sampled = ["--capacity", "ward-a=2", "--capacity", "ward-b=2", "--capacity", "clinic-c=2"]
+    done = secprune("demo", "--model", model, "--data", data, "--out", tmp_path / "out", *arguments, *sampled)
+    result = json.loads(done.stdout)
+    assert (result["differing_bits"], result["cohort_size"]) == (0, 3)
+    assert result["sparsity"] == 0.5
+    assert (
+        result["wire_bits_per_weight"] > 64 / 32 + 64 / 3
+    )  # 15-bit numbers of three clients: three to a word
+    provenance = json.loads((Path(result["pruned_model"]) / "secprune.json").read_text())
+    assert provenance["algorithm"] == "fedspallm"
+    assert provenance["averaging"]["error_bound"] > 0
+    assert "one client alone kept" in result["privacy"]["discloses"]
+
+
 def test_a_demo_that_protects_patients_says_what_it_promises_and_whether_it_was_worth_it(
     material, patients, tmp_path
 ):

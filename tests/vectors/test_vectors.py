@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from secprune.messages import types
 from secprune.messages.codec import encode
 from secprune.packing import pack, row_sums, unpack
 from secprune.task import parse_task
+from secprune.task.sampling import sample_blocks
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -43,6 +45,7 @@ def test_regenerated_vectors_equal_the_committed_ones(tmp_path):
         "chunks.json",
         "envelopes.json",
         "expansion.json",
+        "layer_sampling.json",
         "packing.json",
         "pairwise_graph.json",
         "shamir.json",
@@ -100,6 +103,28 @@ def test_envelopes(vector):
         signer, message = open_envelope(vector["envelope"].encode(), kind, signing_keys=keys)
         assert signer == vector["signer"]
         assert encode(message).decode() == vector["message"]
+
+
+@pytest.mark.parametrize("vector", vectors("layer_sampling"), ids=lambda v: f"{v['blocks']} blocks")
+def test_layer_sampling(vector):
+    """Against docs/wire-format.md, with nothing but SHA-256: who comes first, and takes which of the least covered blocks."""
+
+    def drawn(*words):
+        return hashlib.sha256(
+            "\0".join(("secprune/layer-sampling/v1", vector["nonce"], *words)).encode()
+        ).digest()
+
+    covered = [0] * vector["blocks"]
+    for client in sorted(vector["capacities"], key=drawn):
+        taken = []
+        while len(taken) < min(vector["capacities"][client], vector["blocks"]):
+            left = [block for block in range(vector["blocks"]) if block not in taken]
+            taken.append(min(left, key=lambda block: (covered[block], drawn(client, str(block)))))
+        for block in taken:
+            covered[block] += 1
+        assert sorted(taken) == vector["assigned"][client]
+    found = sample_blocks(vector["capacities"], vector["blocks"], nonce=vector["nonce"], min_clients=3)
+    assert {name: list(positions) for name, positions in found.items()} == vector["assigned"]
 
 
 def test_task():

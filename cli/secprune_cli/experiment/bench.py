@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from secprune.fixedpoint import reach_of
 from secprune.pruning.checkpoint import scaled_weights
 from secprune.pruning.decoder import Decoder
 from secprune.pruning.models import load_model
@@ -107,6 +108,19 @@ class Bench:
             self._state.update(scaled_by[0].tobytes() + b"%d" % scaled_by[1])
         live.masked_fill_(torch.from_numpy(mask), 0)
         self._state.update(matrix.name.encode() + np.packbits(mask).tobytes())
+
+    def replace(self, matrix: MatrixSpec, weights: NDArray[np.float64]) -> None:
+        """Put other weights, (rows, columns), in the place of a matrix; as `prune` in all else."""
+        self._live[matrix.name].copy_(torch.from_numpy(weights))
+        self._state.update(matrix.name.encode() + weights.tobytes())
+
+    def dense(self, matrix: MatrixSpec) -> NDArray[np.float64]:
+        """Dense weights of a matrix, (rows, columns)."""
+        return np.asarray(self._dense[matrix.name].double().numpy())
+
+    def reach(self, matrix: MatrixSpec) -> float:
+        """The largest kept weight that can be sent of a matrix (`secprune.fixedpoint`)."""
+        return reach_of(float(self._dense[matrix.name].abs().max()))
 
     def judge(self, texts: int) -> Perplexities:
         """Perplexity on the first `texts` texts; what was judged before in the same state is not again."""

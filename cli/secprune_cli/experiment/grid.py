@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct
 
 from secprune.errors import ConfigurationError, SecpruneError
 from secprune.files import read_bytes
-from secprune.task import Comparison, LocalPruner, MatrixSpec, PruningSpec, Ties, check_pruning
+from secprune.task import Comparison, FedSpaLLMSpec, LocalPruner, MatrixSpec, PruningSpec, Ties, check_pruning
 
 Split = Literal["hospital", "iid"]
+Method = Literal["fedprllm", "fedspallm", "fedspallm-random"]
 _Ratio = Annotated[str, Meta(pattern=r"^[0-9]{1,9}(/[1-9][0-9]{0,8}|\.[0-9]{1,9})?\Z")]
 _Small = Annotated[int, Meta(ge=1, le=1024)]
 
@@ -35,10 +36,11 @@ _Small = Annotated[int, Meta(ge=1, le=1024)]
 class Choices(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every axis of a grid, with the value it has where a grid file says nothing.
 
-    All but the last five are those of `PruningSpec`. `windows` are calibration windows of each client;
+    All but the last six are those of `PruningSpec`. `windows` are calibration windows of each client;
     `split` hospital gives each client the notes of one file, iid deals out the same notes at random;
     `tokenizer_merges` is the share of the tokenizer's merges that calibration text is tokenised with;
-    `texts` is the number of files on whose held-out notes masks are judged.
+    `texts` is the number of files on whose held-out notes masks are judged. `algorithm` fedspallm-random is FedSpaLLM with the
+    weights that not all clients pruned drawn at random: what voting is compared with.
     """
 
     local_pruner: LocalPruner = "wanda"
@@ -55,6 +57,12 @@ class Choices(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     split: Split = "hospital"
     tokenizer_merges: Literal["1", "1/2", "0"] = "1"
     texts: _Small = 4
+    algorithm: Method = "fedprllm"
+
+    @property
+    def averages(self) -> bool:
+        """Whether kept weights are averaged, and so every client's own model has its own weights."""
+        return self.algorithm != "fedprllm"
 
     def pruning(self, *, sequence_length: int) -> PruningSpec:
         """What the task of such a study would say."""
@@ -70,6 +78,8 @@ class Choices(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             sparsity=self.sparsity,
             sequence_length=sequence_length,
             max_windows=self.windows,
+            algorithm="fedspallm" if self.averages else "fedprllm",
+            fedspallm=FedSpaLLMSpec() if self.averages else UNSET,
         )
 
 

@@ -1,7 +1,8 @@
 """From the cells of a grid to measurements, each made once, in an order that shares the costly work.
 
 Five kinds are measured: the dense model; magnitude pruning of every matrix; what each client's own mask
-does; the mask of one client that had all windows; and the federated mask. The last three need local
+does (where kept weights are averaged, its own model instead, `isolated`); the mask of one client that had all windows; and the
+federated mask. The last three need local
 pruning, which depends on some of a cell's choices only: these make a `LocalSetting`, and all measurements
 of one are made one after the other.
 """
@@ -18,7 +19,7 @@ from secprune.ids import sha256
 from secprune.task import Comparison, LocalPruner, PruningSpec
 from secprune_cli.experiment.grid import Cell, Split
 
-Kind = Literal["dense", "magnitude", "local", "centralised", "federated"]
+Kind = Literal["dense", "magnitude", "local", "isolated", "centralised", "federated"]
 
 
 class LocalSetting(Struct, frozen=True, kw_only=True):
@@ -85,7 +86,7 @@ class Measurement(Struct, frozen=True, kw_only=True):
         kind: see the module.
         texts: files on whose held-out notes it is judged.
         sparsity: of `magnitude`.
-        local: of `local` and `centralised`.
+        local: of `local`, `isolated` and `centralised`.
         cell: of `federated`.
     """
 
@@ -118,13 +119,16 @@ def measurements(cell: Cell) -> dict[Kind, Measurement]:
     """Everything that is reported about a cell, by kind."""
     local = local_setting(cell)
     pooled = replace(local, local_comparison="row")
-    return {
+    found: dict[Kind, Measurement] = {
         "dense": Measurement(kind="dense", texts=cell.texts),
         "magnitude": Measurement(kind="magnitude", texts=cell.texts, sparsity=cell.sparsity),
-        "local": Measurement(kind="local", texts=cell.texts, local=local),
-        "centralised": Measurement(kind="centralised", texts=cell.texts, local=pooled),
-        "federated": Measurement(kind="federated", texts=cell.texts, cell=cell),
     }
+    if cell.averages:
+        found["isolated"] = Measurement(kind="isolated", texts=cell.texts, local=local)
+    else:
+        found["local"] = Measurement(kind="local", texts=cell.texts, local=local)
+        found["centralised"] = Measurement(kind="centralised", texts=cell.texts, local=pooled)
+    return found | {"federated": Measurement(kind="federated", texts=cell.texts, cell=cell)}
 
 
 def plan(cells: tuple[Cell, ...]) -> tuple[Measurement, ...]:
@@ -145,7 +149,7 @@ def effort(measurement: Measurement) -> float:
         return measurement.texts + 1
     slow = 5 if setting.local_pruner == "sparsegpt" else 1
     one_client = (2 + setting.windows / 4) * slow
-    if measurement.kind == "local":
+    if measurement.kind in {"local", "isolated"}:
         return setting.clients * (one_client + measurement.texts)
     if measurement.kind == "centralised":
         return measurement.texts + (2 + setting.windows * setting.clients / 4) * slow

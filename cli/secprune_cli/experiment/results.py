@@ -24,7 +24,7 @@ class Row(Struct, frozen=True, kw_only=True):
 
     Attributes:
         federated: mean over texts; `federated_worst` is the worst text.
-        local: mean over clients' own masks and texts; `local_worst` is the worst mask on its worst text.
+        local: mean over clients' own masks (or own models, where weights are averaged) and texts; `local_worst` is the worst mask on its worst text.
         difference: federated - local.
         centralised: mean over texts of one client with all windows.
         magnitude, dense: means over texts.
@@ -75,7 +75,7 @@ class Results:
             if federated is None:
                 continue
             mean, worst = _perplexity(federated.finding)
-            local, local_worst = _perplexity(_finding(by_kind["local"]))
+            local, local_worst = _perplexity(_finding(by_kind["isolated" if choices.averages else "local"]))
             found[seed] = Row(
                 federated=mean,
                 federated_worst=worst,
@@ -83,7 +83,7 @@ class Results:
                 local_worst=local_worst,
                 # Infinity less infinity is NaN, as it should be.
                 difference=mean - local,
-                centralised=_perplexity(_finding(by_kind["centralised"]))[0],
+                centralised=_perplexity(_finding(by_kind.get("centralised")))[0],
                 magnitude=_perplexity(_finding(by_kind["magnitude"]))[0],
                 dense=_perplexity(_finding(by_kind["dense"]))[0],
                 zero_vote_share=_share(federated.finding.zero_vote_share),

@@ -10,13 +10,16 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from msgspec import Struct
+from msgspec import UNSET, Struct
+from msgspec.structs import replace
 
+from secprune.fixedpoint import FixedPoint
 from secprune.pruning.local import LocalPruning, local_pruning_masks
 from secprune.pruning.selection import final_mask, magnitude_mask, tie_seed
+from secprune.storage.kept_weights import KeptMatrix, KeptWeightsFile, write_kept_weights
 from secprune.storage.masks import MaskFile, write_masks
-from secprune.task import PruningSpec
-from secprune_cli.experiment.plan import local_setting
+from secprune.task import FedSpaLLMSpec, PruningSpec
+from secprune_cli.experiment.plan import Measurement, local_setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,11 +30,14 @@ if TYPE_CHECKING:
     from secprune_cli.experiment.bench import Bench, Perplexities
     from secprune_cli.experiment.grid import Cell
     from secprune_cli.experiment.material import Material
-    from secprune_cli.experiment.plan import LocalSetting, Measurement
+    from secprune_cli.experiment.plan import LocalSetting
     from secprune_cli.experiment.store import MaskCache
 
     Mask = NDArray[np.bool_]
     Counts = NDArray[np.unsignedinteger[Any]]
+
+
+_FIXED = FixedPoint(FedSpaLLMSpec().weight_bits)
 
 
 class Finding(Struct, frozen=True, kw_only=True):
@@ -129,6 +135,8 @@ class Simulation:
             LocalEnvironmentError: the disk is full.
         """
         bench, texts = self._bench, measurement.texts
+        if measurement.kind == "isolated" and measurement.local is not None:
+            return self._isolated(measurement.local, texts)
         if measurement.cell is not None:
             return self.federated(measurement.cell)
         if measurement.local is not None and measurement.kind == "local":
@@ -151,9 +159,15 @@ class Simulation:
         """Judge the mask that a study with this cell's task would end with."""
         masks = self._iterative(cell) if cell.schedule == "iterative" else self._one_shot(cell)
         pruning, tally = cell.pruning(sequence_length=self._length), Tally()
+        mean = self._mean_weights(cell) if cell.averages else None
         self._bench.begin()
         for matrix, counts, mask in masks:
             tally.add(counts, mask, pruning=pruning, cohort=cell.clients)
+            if mean is not None:
+                kept = mean(matrix, counts)
+                kept[mask] = 0
+                self._bench.replace(matrix, kept)
+                continue
             self._bench.prune(matrix, mask, (counts, cell.clients) if pruning.weight_scaling else None)
         return tally.finding(self._bench.judge(cell.texts))
 
@@ -170,13 +184,61 @@ class Simulation:
         path, name = self._cache.place(setting, client)
         if not path.exists():
             self._bench.restore()
-            masks = local_pruning_masks(
+            pruning = LocalPruning(
                 self._bench.model,
                 self._material.windows(setting, client),
                 pruning=setting.pruning(sequence_length=self._length),
             )
-            write_masks(path, masks, self._bench.matrices, task_id=name)
+            # Of other pruners a client's weights are the dense ones, which nobody needs to keep.
+            if setting.local_pruner == "sparsegpt":
+                write_kept_weights(path, self._kept(pruning), self._bench.matrices, task_id=name)
+            else:
+                write_masks(path, pruning.all_masks(), self._bench.matrices, task_id=name)
         return MaskFile(path, self._bench.matrices, task_id=name)
+
+    def _kept(self, pruning: LocalPruning) -> Iterable[KeptMatrix]:
+        """Masks and kept weights of one client, as it would send them."""
+        matrices = {matrix.name: matrix for matrix in self._bench.matrices}
+        for block in range(pruning.blocks):
+            pruning.masks(block)
+            for name, weights, mask in pruning.kept_weights(block):
+                numbers, _ = _FIXED.encode(weights, mask, reach=self._bench.reach(matrices[name]))
+                yield KeptMatrix(name, mask, numbers)
+            pruning.go_on(block)
+
+    def _kept_files(self, setting: LocalSetting) -> list[KeptWeightsFile]:
+        self.local_masks(setting)
+        places = [self._cache.place(setting, client) for client in range(setting.clients)]
+        return [KeptWeightsFile(path, self._bench.matrices, _FIXED, task_id=name) for path, name in places]
+
+    def _isolated(self, setting: LocalSetting, texts: int) -> Finding:
+        """Judge every client's own model, with the weights that it kept."""
+        if setting.local_pruner != "sparsegpt":  # whose weights are the dense ones
+            return self.measure(Measurement(kind="local", texts=texts, local=setting))
+        found = []
+        for kept in self._kept_files(setting):
+            self._bench.begin()
+            for matrix in self._bench.matrices:
+                numbers = kept.numbers(matrix.name).astype(np.float64) - _FIXED.half
+                self._bench.replace(matrix, numbers * (self._bench.reach(matrix) / _FIXED.half))
+            found.append(self._bench.judge(texts))
+        return Finding(perplexity=found)
+
+    def _mean_weights(self, cell: Cell) -> Callable[[MatrixSpec, Counts], NDArray[np.float64]]:
+        """FedSpaLLM's aggregation: the mean of the weights that clients kept of a matrix."""
+        setting = local_setting(cell)
+        if setting.local_pruner != "sparsegpt":
+            return lambda matrix, _counts: self._bench.dense(matrix).copy()
+        files = self._kept_files(setting)
+
+        def mean(matrix: MatrixSpec, counts: Counts) -> NDArray[np.float64]:
+            sums = np.zeros((matrix.rows, matrix.columns), np.uint32)
+            for kept in files:
+                sums += kept.numbers(matrix.name)
+            kept_by = cell.clients - counts.astype(np.int64)
+            return _FIXED.mean(sums, kept_by, cohort=cell.clients, reach=self._bench.reach(matrix))
+
+        return mean
 
     def _pooled_masks(self, setting: LocalSetting) -> Callable[[MatrixSpec], Mask]:
         """The masks of one client that has the windows of all."""
@@ -235,10 +297,15 @@ class Simulation:
         counts = np.zeros((matrix.rows, matrix.columns), np.uint8 if cell.clients < 256 else np.uint16)
         for votes in rows:
             counts += votes
+        voted, spec = counts, self._spec(cell)
+        if cell.algorithm == "fedspallm-random":
+            # What all agree on, and then anything, in the order of random ties.
+            voted = np.where(counts == cell.clients, counts, 0).astype(counts.dtype)
+            spec = replace(spec, algorithm="fedprllm", fedspallm=UNSET, ties="votes-random")
         mask = final_mask(
-            counts,
+            voted,
             self._bench.key(matrix),
-            pruning=self._spec(cell),
+            pruning=spec,
             cohort=cell.clients,
             tie_seed=tie_seed(tie_nonce(cell.seed), matrix.name),
         )
