@@ -25,16 +25,20 @@ from secprune.errors import ConfigurationError, RemoteMisbehaviourError
 _ROOM = 2.0
 """How much larger than the largest dense weight a kept one may be."""
 
+_CHUNK = 1 << 20
+"""Weights that are worked on together: each takes some 30 bytes meanwhile."""
+
 
 def reach_of(largest: float) -> float:
     """The largest weight that can be sent of a matrix whose dense weights are at most `largest` in magnitude.
 
     Raises:
-        ConfigurationError: it is not finite.
+        ConfigurationError: it is not finite, or so large that the reach is not.
     """
-    if not np.isfinite(largest):
+    if not np.isfinite(_ROOM * largest):
         raise ConfigurationError(
-            "a weight of the model is not finite", hint="check the checkpoint; such a model cannot be pruned"
+            "a weight of the model is not finite or too large",
+            hint="check the checkpoint; such a model cannot be pruned",
         )
     return _ROOM * largest if largest > 0 else 1.0
 
@@ -73,17 +77,21 @@ class FixedPoint:
             (rows, columns) numbers, each at most `most`, and how many kept weights were cut.
 
         Raises:
-            ConfigurationError: a kept weight that is not a number.
+            ConfigurationError: a kept weight that is not finite.
         """
-        scaled = np.where(pruned, 0.0, weights.astype(np.float64) * (self.half / reach))
-        if np.isnan(scaled).any():
-            raise ConfigurationError(
-                "a kept weight is not a number",
-                hint="check the model and the notes, or use another local pruner",
-            )
-        cut = int(np.count_nonzero(np.abs(scaled) > self.half + 0.5))
-        whole = np.clip(np.rint(scaled), -self.half, self.half)
-        return (whole + self.half).astype(np.uint16), cut
+        numbers, cut = np.empty(weights.shape, np.uint16), 0
+        step = max(1, _CHUNK // max(1, weights.shape[1]))
+        for low in range(0, len(weights), step):
+            rows = slice(low, low + step)
+            scaled = np.where(pruned[rows], 0.0, weights[rows].astype(np.float64) * (self.half / reach))
+            if not np.isfinite(scaled).all():
+                raise ConfigurationError(
+                    "a kept weight is not a finite number",
+                    hint="check the model and the notes, or use another local pruner",
+                )
+            cut += int(np.count_nonzero(np.abs(scaled) > self.half + 0.5))
+            numbers[rows] = np.clip(np.rint(scaled), -self.half, self.half) + self.half
+        return numbers, cut
 
     def mean(
         self,

@@ -75,7 +75,9 @@ class PruneResult(Struct, frozen=True, kw_only=True):
         thin_modules: modules, mostly of experts, whose masks rest on few tokens or none, and how many.
         seconds: by what was done.
         patients: whose notes they are, or documents where these are protected; None where nobody is.
-        cut_weights: kept weights that were too large to be sent as they are (`secprune.fixedpoint`); None where none are.
+        cut_weights: kept weights that were too large to be sent as they are (`secprune.fixedpoint`); None where no weights
+            are sent, as with the next.
+        local_sparsity: that this site pruned to, with FedSpaLLM.
     """
 
     notes: int
@@ -88,6 +90,7 @@ class PruneResult(Struct, frozen=True, kw_only=True):
     seconds: dict[str, float]
     patients: int | None = None
     cut_weights: int | None = None
+    local_sparsity: str | None = None
 
 
 class SubmitResult(Struct, frozen=True, kw_only=True):

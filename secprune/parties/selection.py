@@ -88,7 +88,8 @@ class AveragingFacts(Struct, frozen=True, kw_only=True):
 
     Attributes:
         weight_bits: of the whole numbers that clients sent.
-        error_bound: of any averaged weight, in its own units, before it was rounded to the checkpoint's type.
+        error_bound: of any averaged weight, in its own units, before it was rounded to the checkpoint's type; where
+            clients cut a kept weight, as they count, from the mean of what they sent.
         sole_keepers: share of weights that one client alone of its cohort kept: their sums are that client's own.
     """
 

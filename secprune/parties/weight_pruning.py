@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from secprune.fixedpoint import FixedPoint
-from secprune.parties.client import PruneResult, start_pruning
+from secprune.parties.client import PruneResult, local_spec, start_pruning
 from secprune.parties.progress import Progress, Stopwatch, silent
-from secprune.parties.report_words import KEPT_WEIGHTS_FILE, report_is_ready
+from secprune.parties.report_words import KEPT_WEIGHTS_FILE
 from secprune.pruning.tensorfile import CheckpointFiles
 from secprune.storage.kept_weights import KeptMatrix, write_kept_weights
 
@@ -33,7 +33,7 @@ def rounds_of(session: Session) -> list[Session]:
 def prune_and_keep(session: Session, *, device: str = "auto", progress: Progress = silent) -> PruneResult:
     """Prune this client's decoder blocks by its notes, and keep masks and weights of every round.
 
-    Rounds whose file is there already are left as they are.
+    What was kept before is replaced, as masks are by `client.prune`.
 
     Raises:
         LocalMisuseError: no notes, too few to fill one window, or no device of such a name.
@@ -51,7 +51,11 @@ def prune_and_keep(session: Session, *, device: str = "auto", progress: Progress
         else:
             for here in rounds:
                 keeper.write(here, range(work.pruning.blocks))
-    return replace(work.result(session.task, watch.seconds), cut_weights=keeper.cut)
+    return replace(
+        work.result(session.task, watch.seconds),
+        cut_weights=keeper.cut,
+        local_sparsity=local_spec(session).sparsity,
+    )
 
 
 @dataclass
@@ -67,12 +71,8 @@ class _Keeper:
         self._weights = CheckpointFiles(self.session.path(self.session.config.model, "the model"))
 
     def write(self, here: Session, blocks: Sequence[int]) -> None:
-        """Prune these blocks and write the file of a round, unless it is there."""
+        """Prune these blocks and write the file of a round."""
         path, round_ = here.work / KEPT_WEIGHTS_FILE, here.round
-        if report_is_ready(here):
-            for _ in self._kept(blocks):
-                pass
-            return
         write_kept_weights(path, self._kept(blocks), round_.matrices, task_id=round_.task_id)
 
     def _kept(self, blocks: Iterable[int]) -> Iterator[KeptMatrix]:

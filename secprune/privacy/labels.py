@@ -135,6 +135,8 @@ def _of_sum(task: Task, cohort_size: int | None) -> tuple[str, str]:
     sure = "at least " if cohort_size is None else ""
     if task.protocol.name == "cleartext":
         every = "every pruning mask" if task.privacy.payload == "counts" else "every client's statistics"
+        if task.pruning.algorithm == "fedspallm":
+            every = "every pruning mask and every client's kept weights"
         return f"No secure sum: the first aggregator reads {every}.", "nobody"
     if task.protocol.name == "pairwise":
         helpers = min(colluders, pairwise_helpers(task))

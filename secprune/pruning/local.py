@@ -219,20 +219,21 @@ class LocalPruning:
                 self._found[name] = self._prune(name, weight.contiguous(), statistics.pop(name))
         return [(name, np.ascontiguousarray(p.mask.cpu().numpy())) for name, p in self._found.items()]
 
-    def kept_weights(self, index: int) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.bool_]]]:
+    def kept_weights(self, index: int) -> Iterator[tuple[str, NDArray[np.floating], NDArray[np.bool_]]]:
         """The weights that this client keeps of a block, between `masks` and `go_on`.
 
         Args:
             index: the block that `masks` was called for last.
 
         Yields:
-            Name, weights (rows, columns) as the pruner left them, and mask (rows, columns), True = prune; what
-            stands where the mask is True means nothing.
+            Name, weights (rows, columns) as the pruner left them, in float32 or better, and mask (rows, columns),
+            True = prune; what stands where the mask is True means nothing.
         """
         for name, weight in self._weights(index).items():
             found = self._found[name]
             kept = weight if found.weight is None else found.weight
-            yield name, kept.float().cpu().numpy(), found.mask.cpu().numpy()
+            wide = kept.to(torch.promote_types(kept.dtype, torch.float32))
+            yield name, wide.cpu().numpy(), found.mask.cpu().numpy()
 
     def pass_over(self, index: int) -> None:
         """Let the next block see the activations of one that stays dense; instead of `masks` and `go_on`."""
