@@ -28,6 +28,8 @@ from secprune_cli._privacy import (
 from secprune_cli._pruning import (
     DEFAULTS,
     ActivationsOption,
+    AlgorithmOption,
+    CapacityOption,
     KeyHolderOption,
     LocalComparisonOption,
     LocalPrunerOption,
@@ -35,7 +37,9 @@ from secprune_cli._pruning import (
     ScheduleOption,
     ServerComparisonOption,
     TiesOption,
+    WeightBitsOption,
     WeightScalingOption,
+    algorithm_options,
     key_holder_form,
     pruning_spec,
 )
@@ -79,7 +83,10 @@ def init(
     max_windows: Annotated[
         int, typer.Option(help="Calibration windows per client, at most.")
     ] = DEFAULTS.max_windows,
-    local_pruner: LocalPrunerOption = DEFAULTS.local_pruner,
+    algorithm: AlgorithmOption = DEFAULTS.algorithm,
+    weight_bits: WeightBitsOption = None,
+    capacity: CapacityOption = None,
+    local_pruner: LocalPrunerOption = "",
     local_comparison: LocalComparisonOption = DEFAULTS.local_comparison,
     server_comparison: ServerComparisonOption = DEFAULTS.server_comparison,
     pattern: PatternOption = DEFAULTS.pattern,
@@ -123,7 +130,9 @@ def init(
             sparsity=sparsity,
             sequence_length=sequence_length,
             max_windows=max_windows,
-            local_pruner=local_pruner,
+            **algorithm_options(
+                algorithm, local_pruner=local_pruner, weight_bits=weight_bits, capacities=capacity
+            ),
             local_comparison=local_comparison,
             server_comparison=server_comparison,
             pattern=pattern,

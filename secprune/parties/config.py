@@ -44,7 +44,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tests and rehearsals. `require_privacy`: refuse tasks without differential privacy of statistics.
     `max_collapsed_epsilon`: largest epsilon that may be left if all servers and all other clients work together; None
     for any. `max_epsilon`, `max_delta`: this client's privacy budget, of each patient (or document) over all tasks
-    together (`parties.budget`). `max_blocks`: decoder blocks that this client can prune; None for any number.
+    together (`parties.budget`).
     """
 
     min_clients: Annotated[int, Meta(ge=1, lt=2**16)] = MIN_COHORT
@@ -58,7 +58,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_collapsed_epsilon: Decimal | None = None
     max_epsilon: Decimal = "10"
     max_delta: Decimal = "0.00001"
-    max_blocks: Annotated[int, Meta(ge=1)] | None = None
+    max_blocks: Annotated[int, Meta(ge=1, lt=2**31)] | None = None
 
 
 class WorkerSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -119,7 +119,6 @@ protocols = ["additive"]      # or "pairwise" (docs/pairwise.md), "bfv" (docs/bf
 # max_collapsed_epsilon = "8" # largest epsilon if all servers and all other clients work together
 # max_epsilon = "10"          # privacy budget of each patient over all tasks (clients),
 # max_delta = "0.00001"       # and the delta it is counted at
-# max_blocks = 12             # decoder blocks that this site's machine can prune (clients, FedSpaLLM)
 """
 
 

@@ -27,6 +27,8 @@ from secprune_cli._privacy import (
 from secprune_cli._pruning import (
     DEFAULTS,
     ActivationsOption,
+    AlgorithmOption,
+    CapacityOption,
     KeyHolderOption,
     LocalComparisonOption,
     LocalPrunerOption,
@@ -34,8 +36,11 @@ from secprune_cli._pruning import (
     ScheduleOption,
     ServerComparisonOption,
     TiesOption,
+    WeightBitsOption,
     WeightScalingOption,
+    algorithm_options,
     key_holder_form,
+    named_values,
     pruning_spec,
 )
 
@@ -84,7 +89,10 @@ def demo(
     eval_windows: Annotated[
         int, typer.Option(help="Held-out windows scored per hospital, at most.", min=1)
     ] = 4,
-    local_pruner: LocalPrunerOption = DEFAULTS.local_pruner,
+    algorithm: AlgorithmOption = DEFAULTS.algorithm,
+    weight_bits: WeightBitsOption = None,
+    capacity: CapacityOption = None,
+    local_pruner: LocalPrunerOption = "",
     local_comparison: LocalComparisonOption = DEFAULTS.local_comparison,
     server_comparison: ServerComparisonOption = DEFAULTS.server_comparison,
     pattern: PatternOption = DEFAULTS.pattern,
@@ -92,6 +100,13 @@ def demo(
     activations: ActivationsOption = "",
     schedule: ScheduleOption = DEFAULTS.schedule,
     weight_scaling: WeightScalingOption = DEFAULTS.weight_scaling,
+    local_sparsity: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="fedspallm: NAME=0.4, a hospital that prunes to a sparsity of its own.",
+            rich_help_panel="How to prune",
+        ),
+    ] = None,
     payload: PayloadOption = "counts",
     epsilon: EpsilonOption = None,
     delta: DeltaOption = "0.000001",
@@ -156,7 +171,9 @@ def demo(
             sparsity=sparsity,
             sequence_length=sequence_length or fitting_length(source, hospitals),
             max_windows=max_windows,
-            local_pruner=local_pruner,
+            **algorithm_options(
+                algorithm, local_pruner=local_pruner, weight_bits=weight_bits, capacities=capacity
+            ),
             local_comparison=local_comparison,
             server_comparison=server_comparison,
             pattern=pattern,
@@ -174,6 +191,7 @@ def demo(
             colluders=colluders,
             recentring=recentring,
         ),
+        local_sparsities=named_values(local_sparsity or [], what="--local-sparsity"),
         public=public or public_text(),
     )
     check_plan(plan)

@@ -14,6 +14,7 @@ import tomli_w
 from msgspec import Struct
 
 from secprune.crypto.entropy import random_bytes
+from secprune.errors import LocalMisuseError
 from secprune.files import SHARED_FILE, private_directory, write_atomically
 from secprune.ids import sha256
 from secprune.messages.pairwise import KeyAdvert
@@ -49,7 +50,11 @@ _CLOSE_FLOOR_S, _BYTES_PER_S = 8, 40e6  # how long the slowest honest hospital m
 
 
 class StudyPlan(Struct, frozen=True, kw_only=True):
-    """What is to be studied; `public` text is what the reference is made of, if statistics are taken."""
+    """What is to be studied.
+
+    `public` text is what the reference is made of, if statistics are taken; `local_sparsities` are those of hospitals
+    that prune to one of their own (FedSpaLLM).
+    """
 
     hospitals: list[Hospital]
     aggregators: int
@@ -59,6 +64,7 @@ class StudyPlan(Struct, frozen=True, kw_only=True):
     key_holder: KeyHolderForm = "blind"
     dropouts: list[DropOut] = []
     privacy: PrivacyOptions = NO_PRIVACY
+    local_sparsities: dict[str, str] = {}
     public: Path | None = None
 
     @property
@@ -91,11 +97,17 @@ def check_plan(plan: StudyPlan) -> None:
 
     Raises:
         ConfigurationError: as for the task itself.
+        LocalMisuseError: a local sparsity of nobody.
     """
     parties = tuple(
         PartySpec(role=role, name=name, signing_key=random_bytes(32), sealing_key=random_bytes(32))
         for name, role in plan.roster
     )
+    if strangers := sorted(set(plan.local_sparsities) - {hospital.name for hospital in plan.hospitals}):
+        raise LocalMisuseError(
+            f"--local-sparsity names {strangers[0]}, who is no hospital of this demo",
+            hint=f"the hospitals are {', '.join(hospital.name for hospital in plan.hospitals)}",
+        )
     # The model is not read here; whether a pattern fits its matrices is found when the task is made. Nor is there a
     # reference yet: its place is taken by one of that matrix.
     _, columns = plan.pruning.group_pattern or (1, 1)
@@ -188,6 +200,8 @@ class Consortium:
             content["model"] = str(self.model)
         if role == "client":
             content["notes"] = PATIENTS_FILE if self.plan.by_patient else NOTES_FILE
+            if own := self.plan.local_sparsities.get(directory.name):
+                content["sparsity"] = own
         content["policy"] = {
             "min_clients": self.plan.min_clients,
             "protocols": [self.plan.protocol],

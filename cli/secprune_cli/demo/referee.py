@@ -7,6 +7,7 @@ their own they have.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,18 +15,21 @@ import numpy.typing as npt
 from msgspec import Struct
 from msgspec.structs import replace
 
+from secprune.fixedpoint import FixedPoint
 from secprune.ids import short
 from secprune.parties.private_pruning import open_reference
 from secprune.parties.released_statistics import ReleasedStatistics, released_by
-from secprune.parties.report_words import MASKS_FILE, STATISTICS_FILE
+from secprune.parties.report_words import STATISTICS_FILE
 from secprune.parties.selection import FINAL_MASK_FILE
 from secprune.parties.session import open_session
 from secprune.parties.sums import SUMS_FILE, counts_dtype
 from secprune.protocols.api import Round
+from secprune.pruning.averaging import matrix_reach
 from secprune.pruning.selection import final_mask, magnitude_key, magnitude_mask, tie_seed
 from secprune.pruning.tensorfile import CheckpointFiles, TensorFile
 from secprune.storage.masks import MaskFile
 from secprune.storage.statistics import StatisticsFile
+from secprune_cli.demo.hospital_model import HospitalModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,20 +55,6 @@ class Perplexities(Struct, frozen=True, kw_only=True):
     per_mask: dict[str, float] = {}
 
 
-class _LocalMasks:
-    """One hospital's masks of all rounds."""
-
-    def __init__(self, paths: Sequence[Path], task: Task) -> None:
-        self._of: dict[str, MaskFile] = {}
-        for index, path in enumerate(paths):
-            matrices = task.round_matrices(index)
-            file = MaskFile(path, matrices, task_id=task.task_id)
-            self._of |= {m.name: file for m in matrices}
-
-    def rows(self, name: str) -> npt.NDArray[np.uint8]:
-        return self._of[name].rows(name)
-
-
 class Referee:
     """Judges a finished consortium.
 
@@ -81,8 +71,7 @@ class Referee:
         # With square-sums hospitals have no masks of their own.
         with_masks = consortium.clients if task.privacy.payload == "counts" else []
         self._local = {
-            name: _LocalMasks([self._directory(name, i) / MASKS_FILE for i in range(task.rounds)], task)
-            for name in with_masks
+            name: HospitalModel(name, functools.partial(self._directory, name), task) for name in with_masks
         }
         self._counted = [self._local[name] for name in self._names if name in self._local]
         self._final = MaskFile(
@@ -104,24 +93,33 @@ class Referee:
     def _counts(self, matrix: MatrixSpec) -> npt.NDArray[Any]:
         dtype = counts_dtype(Round.of(self._task).layout)[1]
         counts = np.zeros((matrix.rows, matrix.columns), dtype)
-        for masks in self._counted:
-            counts += masks.rows(matrix.name)
+        for hospital in self._counted_in(matrix):
+            counts += hospital.mask(matrix)
         return counts
 
+    def _counted_in(self, matrix: MatrixSpec) -> list[HospitalModel]:
+        """Those whose masks of this matrix are in a sum."""
+        return [hospital for hospital in self._counted if hospital.has(matrix)]
+
+    def _step(self, matrix: MatrixSpec) -> float:
+        """What the whole number 1 stands for, in the weights of a matrix (FedSpaLLM)."""
+        fixed = FixedPoint(self._task.pruning.of_fedspallm.weight_bits)
+        return matrix_reach(self._weights, matrix.name) / fixed.half
+
     def cleartext_mask(self, matrix: MatrixSpec, counts: npt.NDArray[Any] | None = None) -> Mask:
-        """FedPrLLM's final mask from the local masks themselves, no protocol in between."""
+        """The final mask from the local masks themselves, no protocol in between."""
         return final_mask(
             self._counts(matrix) if counts is None else counts,
             self._key(matrix),
             pruning=self._task.pruning,
-            cohort=len(self._counted),
+            cohort=len(self._counted_in(matrix)),
             tie_seed=tie_seed(self._task.nonce, matrix.name),
         )
 
     def _dense(self, matrix: MatrixSpec, counts: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Bits of the weights before any is pruned; scaled, if the task says so, by torch."""
-        raw = self._raw(self._weights, matrix)
-        if not self._task.pruning.weight_scaling:
+        """Bits of the weights before any is pruned; scaled or averaged, if the task says so, and rounded by torch."""
+        raw, averaged = self._raw(self._weights, matrix), self._task.pruning.algorithm == "fedspallm"
+        if not (self._task.pruning.weight_scaling or averaged):
             return raw
         import torch
 
@@ -132,6 +130,11 @@ class Referee:
             "F64": (torch.float64, torch.float64),
         }[self._weights.entry(matrix.name)[0]]
         signed = np.dtype(f"i{raw.itemsize}")
+        if averaged:
+            total, kept_by = self._summed(matrix), len(self._counted_in(matrix)) - counts.astype(np.int64)
+            mean = torch.from_numpy(total / np.maximum(kept_by, 1) * self._step(matrix))
+            written = mean.to(working).to(stored).view(getattr(torch, signed.name)).numpy()
+            return np.asarray(written.view(f"u{raw.itemsize}"))
         weights = torch.from_numpy(raw.astype(raw.dtype.newbyteorder("="), order="C").view(signed)).view(
             stored
         )
@@ -139,6 +142,14 @@ class Referee:
         scaled = (weights.to(working) * (kept / len(self._counted))).to(stored)
         bits = scaled.view(getattr(torch, signed.name)).numpy()
         return np.asarray(bits.view(f"u{raw.itemsize}"))
+
+    def _summed(self, matrix: MatrixSpec) -> npt.NDArray[np.int64]:
+        """The sum of the weights that hospitals kept, as whole numbers."""
+        total = np.zeros((matrix.rows, matrix.columns), np.int64)
+        for hospital in self._counted_in(matrix):
+            if (numbers := hospital.numbers(matrix)) is not None:
+                total += numbers
+        return total
 
     def differing_bits(self) -> int:
         """Bits by which the pruned checkpoint differs from a cleartext run on what the hospitals have on disk.
@@ -242,14 +253,19 @@ class Referee:
                 weights[matrix.name].copy_(kept[matrix.name].masked_fill(mask, 0))
             return on_all(model)
 
+        def alone(hospital: HospitalModel) -> dict[str, float]:
+            for matrix in self._task.model.matrices:
+                own, dense = hospital.numbers(matrix), kept[matrix.name]
+                if own is not None:
+                    dense = torch.from_numpy(own * self._step(matrix)).to(dense)
+                weights[matrix.name].copy_(dense.masked_fill(torch.from_numpy(hospital.mask(matrix)), 0))
+            return on_all(model)
+
         result = {"dense": _over_texts(on_all(model))}
         result["magnitude"] = _over_texts(masked(self._magnitude_mask))
         if self._local:
             result["local_only"] = _over_masks(
-                {
-                    name: masked(lambda matrix, masks=masks: masks.rows(matrix.name).view(np.bool_))  # type: ignore[misc]
-                    for name, masks in self._local.items()
-                }
+                {name: alone(hospital) for name, hospital in self._local.items()}
             )
         if public_only:
             result["public_only"] = _over_texts(on_all(load_model(self._consortium.public_only_model)))
