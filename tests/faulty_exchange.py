@@ -262,7 +262,11 @@ class World:
         self.board = DirectoryExchange(self.root / "exchange")
         self.round = Round.of(self.study.task)
         self._visible = {}
-        roster = [(party.name, party.role) for party in self.study.task.parties]
+        roster = [
+            (party.name, party.role)
+            for party in self.study.task.parties
+            if party.role != "client" or party.name in self.study.clients
+        ]
         self.parties = {name: Party(name, role) for name, role in roster}
         self.clients = [self.parties[name] for name in self.study.clients]
         self.aggregator = self.parties[self.study.aggregators[0]]

@@ -44,7 +44,10 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tests and rehearsals. `require_privacy`: refuse tasks without differential privacy of statistics.
     `max_collapsed_epsilon`: largest epsilon that may be left if all servers and all other clients work together; None
     for any. `max_epsilon`, `max_delta`: this client's privacy budget, of each patient (or document) over all tasks
-    together (`parties.budget`). `max_blocks`: the most decoder blocks that this client prunes; None for any number.
+    together (`parties.budget`).
+
+    `max_blocks`: most decoder blocks that this client prunes in a task; None for any number. With layer sampling a task
+    assigns it some, without all of them.
     """
 
     min_clients: Annotated[int, Meta(ge=1, lt=2**16)] = MIN_COHORT
@@ -119,7 +122,7 @@ protocols = ["additive"]      # or "pairwise" (docs/pairwise.md), "bfv" (docs/bf
 # max_collapsed_epsilon = "8" # largest epsilon if all servers and all other clients work together
 # max_epsilon = "10"          # privacy budget of each patient over all tasks (clients),
 # max_delta = "0.00001"       # and the delta it is counted at
-# max_blocks = 12             # the most decoder blocks that this site prunes (clients)
+# max_blocks = 12             # most decoder blocks that this site prunes in a task
 """
 
 

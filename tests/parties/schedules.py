@@ -255,8 +255,9 @@ class Schedule:
         assert isinstance(world.coordinator.outcome, RoundResult)
         assert world.coordinator.outcome.cohort == cohort
         stored = TensorFile(counts)
-        for name, plain in self.study.expected_counts(*cohort).items():
-            np.testing.assert_array_equal(np.array(stored.raw(name)), plain)
+        expected = self.study.expected_counts(*cohort)
+        for m in world.round.matrices:
+            np.testing.assert_array_equal(np.array(stored.raw(m.name)), expected[m.name])
         if world.close_after_s is None:
             assert cohort == tuple(sorted(self.study.clients))
         self.all_know(cohort)

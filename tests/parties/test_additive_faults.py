@@ -10,6 +10,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 from faulty_exchange import AdditiveWorld, fast_directory
 from parties.schedules import (
@@ -22,11 +23,14 @@ from parties.schedules import (
     kill_at_each_write,
     run_damaged,
 )
-from small_study import make_study
+from sampled_study import make_sampled
+from small_study import SmallStudy, make_study
 
 from secprune.errors import TooFewPartiesError
 from secprune.messages.types import AggregateShare, Cohort, Report, ReportCheck, Vote
 from secprune.parties.coordinator import RoundResult
+from secprune.protocols.payloads import kept_name
+from secprune.pruning.tensorfile import TensorFile
 
 MIN_CLIENTS = 3
 DAMAGED = 16
@@ -143,12 +147,50 @@ class AdditiveSchedule(Schedule):
             assert set(world.parties[name].outcome.missing) == set(self.study.clients) - agreed
 
 
-BATCHES = Batches(AdditiveSchedule, 80, 40)
+class SampledSchedule(AdditiveSchedule):
+    """The first round of layer sampling: four of six clients have its block, and weights are summed beside votes."""
+
+    @classmethod
+    def draw_study(cls, root, chance):
+        return _block_study(root, chance.choice((2, 3)))
+
+    def exact(self, counts):
+        super().exact(counts)
+        stored, cohort = TensorFile(counts), self.world.coordinator.outcome.cohort
+        for m in self.world.round.matrices:
+            plain = sum(self.study.numbers[name, m.name].astype(np.int64) for name in cohort)
+            np.testing.assert_array_equal(np.array(stored.raw(kept_name(m.name))), plain)
+
+
+class BlockStudy(SmallStudy):
+    """The clients of the first round alone."""
+
+    @property
+    def clients(self):
+        return self.task.round_clients(0)
+
+
+@cache
+def _block_study(root, aggregators):
+    study = make_sampled(
+        root / f"sampled-{aggregators}", (2,) * 6, aggregators=aggregators, min_clients=MIN_CLIENTS
+    )
+    outsiders = set(study.clients) - set(study.task.round_clients(0))
+    identities = {name: one for name, one in study.identities.items() if name not in outsiders}
+    return BlockStudy(study.root, study.task, identities, study.masks, study.numbers)
+
+
+BATCHES, SAMPLED = Batches(AdditiveSchedule, 80, 40), Batches(SampledSchedule, 40, 40)
 
 
 @pytest.mark.parametrize("first", BATCHES.firsts)
 def test_random_faults_end_in_the_exact_sum_or_a_clean_abort(root, first):
     BATCHES.run(root, first)
+
+
+@pytest.mark.parametrize("first", SAMPLED.firsts)
+def test_random_faults_in_a_round_of_one_block_end_in_the_exact_sum_or_a_clean_abort(root, first):
+    SAMPLED.run(root, first)
 
 
 def test_damage_in_the_exchange_ends_in_the_exact_sum_or_a_clean_end(root):

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import audited
 import msgspec
 import numpy as np
 import pytest
 from ledger_study import audit, exported, run_additive
 from ledger_study import posted as all_posted
 from sampled_study import BLOCKS, give_masks, make_sampled, sampled_pruning, summed
-from turns import ADDER, HQ, allow, posted, settle, turn
+from turns import ADDER, HQ, allow, post, posted, settle, turn
 
 from secprune.crypto.entropy import random_bytes
 from secprune.errors import ConfigurationError, NotReadyError, SecpruneError, TooFewPartiesError
 from secprune.messages.pairwise import KeyAdvert
-from secprune.messages.types import Report
+from secprune.messages.types import Cohort, CountedReport, Report
 from secprune.parties import client, schedule
+from secprune.parties.auditor.study import open_study
 from secprune.parties.pairwise.client import PairwiseClient
 from secprune.parties.release import check_participation, check_release, record_release
 from secprune.parties.session import REPORT_OF, Patience, open_session
 from secprune.parties.status import status
+from secprune.privacy.guarantee import pairwise_helpers
+from secprune.privacy.labels import privacy_label
 from secprune.protocols.pairwise import client as pairwise_states
 from secprune.protocols.pairwise.terms import Terms
 from secprune.protocols.payloads import kept_name
@@ -315,3 +319,35 @@ def test_a_client_that_has_not_pruned_submits_nothing(tmp_path):
     with open_session(tmp_path / "clinic-0", "client") as session, pytest.raises(SecpruneError) as caught:
         schedule.submit(session, Patience(0, poll_s=0))
     assert "secprune client prune" in caught.value.hint
+
+
+# ---- what is said of it
+def test_the_label_promises_what_the_smallest_round_bears(tmp_path):
+    """All helpers may be in one round: of nine clients two could help in a round of all, of three nobody can."""
+    study = make_sampled(tmp_path, (1,) * 9, **PROTOCOLS["pairwise"])
+    everybody = msgspec.structs.replace(study.task, pruning=sampled_pruning({}))
+    assert "up to 0 of 9 clients" in privacy_label(study.task, cohort_size=3).label
+    assert pairwise_helpers(everybody) == 2
+    with open_session(tmp_path / ADDER, "aggregator") as session:
+        for index in range(BLOCKS):
+            terms = Terms(session.at_round(index).round, ADDER, 3)
+            shared = 2 * terms.threshold - len(terms.clients)  # by two sets of consents, at least
+            assert shared > pairwise_helpers(study.task)
+
+
+def test_an_auditor_counts_those_who_have_the_block(tmp_path):
+    """A cohort is not made larger by clients that had no part in the round."""
+    study = make_sampled(tmp_path, SIX)
+    assert failed(run_additive(study)) == {}
+    measured = cohort_size(study)
+    assert (measured.refuted, measured.figures[0].value) == (False, 4)
+    inside = study.task.round_clients(0)
+    (outside, *_) = sorted(set(study.clients) - set(inside))
+    members = tuple(CountedReport(client=c, report=study.task.task_id) for c in (*inside[:2], outside))
+    post(study, ADDER, Cohort(task_id=study.task.task_id, round=0, members=members))
+    measured = cohort_size(study)
+    assert (measured.refuted, measured.figures[0].value) == (True, 2)
+
+
+def cohort_size(study):
+    return audited.measured(open_study(study.root, audited.Declared), "cohort-size")
