@@ -121,7 +121,7 @@ def test_a_demo_of_fedspallm_averages_what_hospitals_kept(material, tmp_path):
     model, data = material
     arguments = [
         "--protocol",
-        protocol,
+        "pairwise",
         "--algorithm",
         "fedspallm",
         "--local-sparsity",
