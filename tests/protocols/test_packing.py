@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secprune.errors import ConfigurationError
+from secprune.fixedpoint import FixedPoint
 from secprune.packing import (
     CHUNK_BYTES,
     MAX_CLIENTS,
@@ -114,3 +115,43 @@ def test_one_flipped_bit_changes_its_row_sum_and_no_other():
     bits[28, 2] ^= 1
     wrong = row_sums(pack(bits, base=5, digits=27)) != layout.chunks[0].row_sum_targets()
     assert wrong.tolist() == [False, True]
+
+
+@pytest.mark.parametrize("bits", [8, 15, 16])
+@pytest.mark.parametrize("n", [3, 64, 1000, MAX_CLIENTS])
+def test_sums_of_whole_numbers_unpack_exactly_up_to_the_largest(n, bits):
+    """All clients send the largest number in some places and their sum fills the counter: one more would carry."""
+    most = FixedPoint(bits).most
+    base = n * most + 1
+    layout = Layout.of([PackedMatrix("m", 11, 5, None)], n_max=n, base=base)
+    (slab,), digits = layout.slabs, layout.slabs[0].digits
+    assert base**digits <= 2**64 < base ** (digits + 1)
+    rng = np.random.default_rng(bits)
+    kinds = rng.integers(0, most + 1, (3, 11, 5), np.uint16)
+    kinds[:, :, 0], kinds[:, ::2, 1], kinds[:, 1::2, 1] = most, most, 0
+    times = (n - 2 * (n // 3), n // 3, n // 3)  # as many clients send each kind: n in all
+    total, exact = np.zeros((slab.groups, slab.columns), np.uint64), np.zeros((11, 5), object)
+    for numbers, clients in zip(kinds, times, strict=True):
+        total += pack(numbers, base=base, digits=digits) * np.uint64(clients)
+        exact += numbers.astype(object) * clients
+    assert exact.max() == n * most == base - 1
+    assert unpack(total, base=base, digits=digits, rows=11).tolist() == exact.tolist()
+
+
+@given(shapes=SHAPES, others=SHAPES, n=st.sampled_from([3, 8]))
+def test_a_layout_beside_another_has_all_slabs_and_numbers_them_through(shapes, others, n):
+    """A slab's index names its keystream: two slabs of one index would be masked by the same words."""
+    first = Layout.of([PackedMatrix(f"a{i}", r, c, c // 2) for i, (r, c) in enumerate(shapes)], n_max=n)
+    second = Layout.of(
+        [PackedMatrix(f"b{i}", r, c, None) for i, (r, c) in enumerate(others)], n_max=n, base=1000
+    )
+    both = first.beside(second)
+    assert [slab.index for slab in both.slabs] == list(range(len(first.slabs) + len(second.slabs)))
+    assert [slab.matrices for slab in both.slabs] == [s.matrices for s in (*first.slabs, *second.slabs)]
+    assert [(s.base, s.digits) for s in both.slabs] == [
+        (s.base, s.digits) for s in (*first.slabs, *second.slabs)
+    ]
+    assert [chunk.index for chunk in both.chunks] == list(range(len(both.chunks)))
+    order = [(chunk.slab.index, chunk.first_group) for chunk in both.chunks]
+    assert order == sorted(set(order))
+    assert (both.words, both.weights) == (first.words + second.words, first.weights + second.weights)

@@ -13,6 +13,7 @@ from secprune.crypto.expand import expand, expansion_key
 from secprune.errors import ConfigurationError, RemoteMisbehaviourError
 from secprune.pruning import selection
 from secprune.pruning.selection import (
+    expanded_mask,
     final_mask,
     layer_top_k,
     magnitude_key,
@@ -20,7 +21,7 @@ from secprune.pruning.selection import (
     tie_seed,
     zero_vote_share,
 )
-from secprune.task import PruningSpec, layer_k, row_k
+from secprune.task import FedSpaLLMSpec, PruningSpec, layer_k, row_k
 
 COMPARISONS = ("layer", "row", "column")
 TIES = ("votes-magnitude-index", "votes-index", "votes-random")
@@ -375,3 +376,33 @@ def test_weights_that_are_not_numbers_are_refused(name, bits):
 def test_types_without_a_magnitude_are_refused(dtype, name):
     with pytest.raises(ConfigurationError):
         magnitude_key(np.zeros((2, 2), dtype), name)
+
+
+@given(_matrices())
+def test_expansion_prunes_no_weight_before_one_of_more_votes(case):
+    counts, key, k, n = case
+    mask = expanded_mask(counts, key, k, n)
+    pruned = max(k, np.count_nonzero(counts == n))
+    order = np.lexsort((np.arange(counts.size), key.ravel(), -counts.astype(np.int64).ravel()))
+    np.testing.assert_array_equal(np.flatnonzero(mask), np.sort(order[:pruned]))
+    if 0 < pruned < counts.size:
+        assert counts[mask].min() >= counts[~mask].max()
+        assert mask.sum() == k or counts[mask].min() == n
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "rows", "columns", "floor", "ceiling"),
+    [
+        ("0.29", 10, 10, 29, 29),  # 28.999... in binary
+        ("0.57", 10, 10, 57, 57),  # 56.999...
+        ("0.07", 10, 10, 7, 7),  # 7.000000000000001, whose ceiling is 8
+        ("1/3", 2, 5, 3, 4),
+        ("1/3", 3, 5, 5, 5),
+        ("999999999/1000000000", 3, 3, 8, 9),
+        ("1/1000000000", 3, 3, 0, 1),
+    ],
+)
+def test_fedspallm_rounds_up_what_fedprllm_rounds_down(sparsity, rows, columns, floor, ceiling):
+    fedspallm = pruning_spec(sparsity=sparsity, algorithm="fedspallm", fedspallm=FedSpaLLMSpec())
+    assert fedspallm.final_k(rows, columns) == ceiling
+    assert pruning_spec(sparsity=sparsity).final_k(rows, columns) == floor

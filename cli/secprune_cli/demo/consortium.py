@@ -7,9 +7,11 @@ import shutil
 import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import tomli_w
 from msgspec import Struct
 
@@ -32,6 +34,7 @@ from secprune.task import (
     PartySpec,
     ProtocolName,
     PruningSpec,
+    Ratio,
     StatisticsSpec,
 )
 from secprune_cli._privacy import privacy_arguments
@@ -97,17 +100,13 @@ def check_plan(plan: StudyPlan) -> None:
 
     Raises:
         ConfigurationError: as for the task itself.
-        LocalMisuseError: a local sparsity of nobody.
+        LocalMisuseError: a local sparsity of nobody, or one that its hospital would refuse.
     """
     parties = tuple(
         PartySpec(role=role, name=name, signing_key=random_bytes(32), sealing_key=random_bytes(32))
         for name, role in plan.roster
     )
-    if strangers := sorted(set(plan.local_sparsities) - {hospital.name for hospital in plan.hospitals}):
-        raise LocalMisuseError(
-            f"--local-sparsity names {strangers[0]}, who is no hospital of this demo",
-            hint=f"the hospitals are {', '.join(hospital.name for hospital in plan.hospitals)}",
-        )
+    _check_local_sparsities(plan)
     # The model is not read here; whether a pattern fits its matrices is found when the task is made. Nor is there a
     # reference yet: its place is taken by one of that matrix.
     _, columns = plan.pruning.group_pattern or (1, 1)
@@ -134,6 +133,27 @@ def check_plan(plan: StudyPlan) -> None:
             privacy=privacy,
         ),
     )
+
+
+def _check_local_sparsities(plan: StudyPlan) -> None:
+    if strangers := sorted(set(plan.local_sparsities) - {hospital.name for hospital in plan.hospitals}):
+        raise LocalMisuseError(
+            f"--local-sparsity names {strangers[0]}, who is no hospital of this demo",
+            hint=f"the hospitals are {', '.join(hospital.name for hospital in plan.hospitals)}",
+        )
+    if plan.local_sparsities and plan.pruning.algorithm != "fedspallm":
+        raise LocalMisuseError(
+            "only fedspallm has --local-sparsity", hint="add --algorithm fedspallm, or leave it out"
+        )
+    for name, sparsity in plan.local_sparsities.items():
+        try:
+            possible = 0 < Fraction(msgspec.convert(sparsity, Ratio)) < 1
+        except msgspec.ValidationError:
+            possible = False
+        if not possible:
+            raise LocalMisuseError(
+                f"--local-sparsity {name}={sparsity} is no sparsity between 0 and 1", hint="as NAME=0.4"
+            )
 
 
 class Consortium:
