@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 from pairwise_round import make_round
 
 from secprune.privacy import guarantee, labels
 from secprune.protocols.pairwise import graph
 from secprune.protocols.pairwise.terms import Terms
-from secprune.task import ProtocolSpec
+from secprune.task import FedSpaLLMSpec, ProtocolSpec, PruningSpec
 
 
 def _pairwise_task(clients):
@@ -38,3 +39,24 @@ def test_pairwise_promises_what_its_threshold_gives(clients, helpers):
 def test_beyond_the_complete_graph_a_fifth():
     assert guarantee.COMPLETE_UP_TO == graph.COMPLETE_UP_TO
     assert graph.CORRUPT.denominator == 5
+
+
+@pytest.mark.parametrize("protocol", ["pairwise", "additive", "cleartext"])
+def test_fedspallm_says_that_weights_are_disclosed_too(protocol):
+    task = make_round(4).task
+    pruning = PruningSpec(
+        algorithm="fedspallm", sparsity="1/2", sequence_length=8, max_windows=1, fedspallm=FedSpaLLMSpec()
+    )
+    spec = ProtocolSpec(name=protocol, min_clients=3)
+    weights = labels.privacy_label(replace(task, protocol=spec, pruning=pruning), cohort_size=4)
+    votes = labels.privacy_label(replace(task, protocol=spec), cohort_size=4)
+    assert not weights.differentially_private
+    assert "the sum of the weights that clients kept" in weights.discloses
+    assert "where one client alone kept a weight, that client's weight" in weights.discloses
+    assert "To everybody: the final pruning mask, and the mean of the kept weights" in weights.discloses
+    assert "those that one client alone kept" in weights.label
+    things = (
+        "every client's kept weights" if protocol == "cleartext" else "Hides single masks and kept weights"
+    )
+    assert things in weights.label
+    assert "kept" not in votes.label + votes.discloses

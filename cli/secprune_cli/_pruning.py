@@ -112,7 +112,7 @@ def algorithm_options(
     found: dict[str, Any] = {"algorithm": algorithm, "local_pruner": local_pruner or usual}
     if algorithm == "fedspallm":
         blocks = named_values(capacities or [], what="--capacity")
-        if wrong := [number for number in blocks.values() if not number.isdecimal()]:
+        if wrong := [number for number in blocks.values() if not (number.isdecimal() and len(number) < 10)]:
             raise LocalMisuseError(
                 f"--capacity: {wrong[0]!r} is not a number of decoder blocks", hint="as NAME=12"
             )
@@ -161,7 +161,7 @@ def pruning_arguments(pruning: PruningSpec) -> list[str]:
         for name, blocks in of_fedspallm["capacities"].items():
             arguments += ["--capacity", f"{name}={blocks}"]
     for name, value in options.items():
-        if value != getattr(DEFAULTS, name):
+        if value != getattr(DEFAULTS, name) or name == "local_pruner":  # its default differs by algorithm
             option = "--" + name.replace("_", "-")
             arguments += [option] if value is True else [option, str(value)]
     return arguments

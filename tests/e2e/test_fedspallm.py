@@ -14,9 +14,10 @@ from private_study import provenance, run_study, select_model
 from small_study import make_study
 from tiny_models import NOTES, make_checkpoint
 
+from secprune import fixedpoint
 from secprune.errors import ConfigurationError, RemoteMisbehaviourError
 from secprune.fixedpoint import FixedPoint, reach_of
-from secprune.parties import client
+from secprune.parties import client, schedule
 from secprune.parties.coordinator import COUNTS_FILE
 from secprune.parties.session import open_session
 from secprune.parties.study import model_spec
@@ -166,9 +167,7 @@ def test_sums_that_do_not_fit_the_counts_are_refused_and_nothing_is_written(tmp_
     study = new_study(tmp_path / "study", checkpoint, protocol="additive", pruner="magnitude")
     name = study.clients[0]
     with open_session(study.root / name, "client") as session:
-        from secprune.parties.schedule import prune
-
-        prune(session)
+        schedule.prune(session)
         path = session.work / "kept-weights.safetensors"
         file = TensorFile(path)
         matrix = study.task.model.matrices[0].name
@@ -214,3 +213,39 @@ def test_the_coordinators_file_holds_both_sums(tmp_path):
         np.testing.assert_array_equal(stored.raw(f"kept weights of {m.name}"), numbers)
         total += numbers.size
     assert total > 0
+
+
+def test_pruning_again_replaces_what_was_kept_and_says_to_which_sparsity(tmp_path):
+    """As after other notes, another sparsity, or a file that was damaged."""
+    checkpoint = make_checkpoint(tmp_path / "model", seed=3)
+    study = new_study(tmp_path / "study", checkpoint, protocol="additive")
+
+    def prune(name):
+        with open_session(study.root / name, "client") as session:
+            result = schedule.prune(session)
+            return result, (session.work / "kept-weights.safetensors").read_bytes()
+
+    (first, before), (again, same) = prune("clinic-1"), prune("clinic-1")
+    assert (first.local_sparsity, first.cut_weights) == ("0.45", 0)
+    assert before == same
+    assert again.notes == first.notes
+    party_file = study.root / "clinic-1" / "party.toml"
+    party_file.write_text(party_file.read_text().replace('"0.45"', '"0.7"'))
+    other, after = prune("clinic-1")
+    assert other.local_sparsity == "0.7"
+    assert after != before
+    assert prune("clinic-3")[0].local_sparsity == "11/20"
+
+
+def test_kept_weights_beyond_the_reach_are_counted(tmp_path, monkeypatch):
+    checkpoint = make_checkpoint(tmp_path / "model", seed=3)
+    study = new_study(tmp_path / "study", checkpoint, protocol="additive", pruner="magnitude")
+    monkeypatch.setattr(fixedpoint, "_ROOM", 0.5)
+    with open_session(study.root / "clinic-3", "client") as session:
+        found = schedule.prune(session).cut_weights
+    due = 0
+    for m in study.task.model.matrices:  # magnitude keeps the largest
+        weights = np.abs(CheckpointFiles(checkpoint).raw(m.name).view("<f4").astype(np.float64))
+        half = FixedPoint(15).half
+        due += int(np.count_nonzero(weights * (half / (weights.max() / 2)) > half + 0.5))
+    assert found == due > 0
